@@ -1,0 +1,86 @@
+using System.Collections.Immutable;
+
+namespace Sagas.Runtime;
+
+/// <summary>Where sagas are kept. Every store passes the same contract tests. All methods may be called at the same time.</summary>
+public interface ISagaStore : IAsyncDisposable
+{
+    /// <summary>Opens the store and returns the unfinished sagas that this node is to go on with. Called once, before anything else.</summary>
+    ValueTask<IReadOnlyList<SagaState>> OpenAsync(CancellationToken cancel);
+
+    /// <summary>
+    /// Commits each saga whose stored version is <c>State.Version - 1</c> (0: not stored), with its new history. Returns once all are durable, one outcome
+    /// each, in order. One saga's conflict does not hold up the others.
+    /// </summary>
+    /// <exception cref="StoreUnavailableException">The store cannot say: each commit may or may not have happened.</exception>
+    ValueTask<ImmutableArray<CommitOutcome>> CommitAsync(IReadOnlyList<SagaCommit> commits, CancellationToken cancel);
+
+    /// <summary>The saga as last committed, or null.</summary>
+    ValueTask<SagaState?> FindAsync(SagaId id, CancellationToken cancel);
+
+    /// <summary>A saga's history in order, entries with <c>Seq</c> above <paramref name="after"/>, at most <paramref name="limit"/>. Null: no such saga.</summary>
+    ValueTask<IReadOnlyList<HistoryEntry>?> HistoryAsync(SagaId id, int after, int limit, CancellationToken cancel);
+
+    /// <summary>The sagas that match, newest start first (ties by id, descending), and the cursor of the next page or null.</summary>
+    /// <exception cref="FormatException">The cursor is none of this store's.</exception>
+    ValueTask<SagaPage> ListAsync(SagaFilter filter, int limit, string? cursor, CancellationToken cancel);
+
+    /// <summary>How many sagas match, by status.</summary>
+    ValueTask<ImmutableDictionary<SagaStatus, long>> CountAsync(SagaFilter filter, CancellationToken cancel);
+
+    /// <summary>How the store is.</summary>
+    StoreHealth Health { get; }
+}
+
+/// <summary>One saga's next version.</summary>
+/// <param name="State">The new state; its version is the stored one plus 1.</param>
+/// <param name="History">The entries that this version adds.</param>
+public sealed record SagaCommit(SagaState State, ImmutableArray<HistoryEntry> History);
+
+/// <summary>What became of a commit.</summary>
+public enum CommitOutcome
+{
+    /// <summary>It is durable.</summary>
+    Committed,
+    /// <summary>The store has another version: nothing was written.</summary>
+    Conflict,
+}
+
+/// <summary>What to list. Null means any.</summary>
+/// <param name="Statuses">Statuses as shown.</param>
+/// <param name="Definition">The definition's name.</param>
+/// <param name="Tags">Tags that must all be there.</param>
+/// <param name="Step">A step that is under way.</param>
+/// <param name="Text">The start of an id, or a whole tag value.</param>
+/// <param name="StartedAfter">Started at this time or later.</param>
+/// <param name="StartedBefore">Started before this time.</param>
+public sealed record SagaFilter(ImmutableArray<SagaStatus>? Statuses = null, string? Definition = null, ImmutableArray<KeyValuePair<string, string>>? Tags = null,
+    string? Step = null, string? Text = null, DateTimeOffset? StartedAfter = null, DateTimeOffset? StartedBefore = null);
+
+/// <summary>One page of a listing.</summary>
+/// <param name="Items">The sagas.</param>
+/// <param name="Next">The next page's cursor; null: this is the last.</param>
+public sealed record SagaPage(IReadOnlyList<SagaState> Items, string? Next);
+
+/// <summary>How a store is.</summary>
+/// <param name="Level">Whether it can be used.</param>
+/// <param name="Detail">What is wrong and what to do; null: nothing.</param>
+public sealed record StoreHealth(StoreLevel Level, string? Detail = null)
+{
+    /// <summary>Nothing is wrong.</summary>
+    public static StoreHealth Good { get; } = new(StoreLevel.Good);
+}
+
+/// <summary>How usable a store is.</summary>
+public enum StoreLevel
+{
+    /// <summary>All works.</summary>
+    Good,
+    /// <summary>It works; new sagas are refused so that open ones can end (little room is left).</summary>
+    Low,
+    /// <summary>Nothing can be committed.</summary>
+    Down,
+}
+
+/// <summary>The store cannot say whether a commit happened, or cannot answer at all.</summary>
+public sealed class StoreUnavailableException(string message, Exception? inner = null) : Exception(message, inner);

@@ -1,0 +1,40 @@
+using System.ComponentModel.DataAnnotations;
+
+namespace Sagas.Runtime;
+
+/// <summary>The engine's settings, configuration section <c>Sagas</c>; validated when the host starts.</summary>
+public sealed class SagasOptions
+{
+    /// <summary>This node's name, unique among engine nodes; names its reply queue. Default: a random one.</summary>
+    [Required, RegularExpression("^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    public string Node { get; set; } = Guid.NewGuid().ToString("N")[..12];
+
+    /// <summary>How many workers share the sagas. Default: the number of processors, at most 8.</summary>
+    [Range(1, 64)]
+    public int Workers { get; set; } = Math.Min(Environment.ProcessorCount, 8);
+
+    /// <summary>How many events may wait for one worker before starts are answered with "too busy". Default 8192.</summary>
+    [Range(16, 1 << 20)]
+    public int MailboxSize { get; set; } = 8192;
+
+    /// <summary>The most events in one batch. Default 1024.</summary>
+    [Range(1, 1 << 16)]
+    public int BatchSize { get; set; } = 1024;
+
+    /// <summary>How many unfinished sagas this node holds before starts are answered with "too busy". Default 100000.</summary>
+    [Range(1, int.MaxValue)]
+    public int MaxOpenSagas { get; set; } = 100_000;
+
+    /// <summary>How long a reply that causes no command may stay unwritten. Default 100 ms.</summary>
+    public TimeSpan LazyFlush { get; set; } = TimeSpan.FromMilliseconds(100);
+
+    /// <summary>After how many failed attempts of a phase that is never given up the saga shows as Stuck. Default 10.</summary>
+    [Range(1, int.MaxValue)]
+    public int StuckAfter { get; set; } = 10;
+
+    /// <summary>How long finished sagas are kept. Default 7 days.</summary>
+    public TimeSpan Retention { get; set; } = TimeSpan.FromDays(7);
+
+    /// <summary>How long a stopping node waits for what it has begun. Default 10 s.</summary>
+    public TimeSpan DrainTimeout { get; set; } = TimeSpan.FromSeconds(10);
+}

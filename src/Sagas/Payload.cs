@@ -1,0 +1,64 @@
+using System.Text;
+using System.Text.Json;
+
+namespace Sagas;
+
+/// <summary>Raw JSON that the engine carries without looking inside: an input, a command, a result. Immutable; parsed only where a mapping needs it.</summary>
+public sealed class Payload : IEquatable<Payload>
+{
+    /// <summary>JSON's <c>null</c>.</summary>
+    public static readonly Payload Null = new("null"u8.ToArray());
+
+    private object? _read;
+
+    /// <summary>Wraps bytes that are known to be one JSON value in UTF-8; they must not change afterwards.</summary>
+    public Payload(ReadOnlyMemory<byte> utf8) => Utf8 = utf8;
+
+    /// <summary>The JSON text in UTF-8.</summary>
+    public ReadOnlyMemory<byte> Utf8 { get; }
+
+    /// <summary>Whether this is JSON's <c>null</c>.</summary>
+    public bool IsNull => Utf8.Span.SequenceEqual("null"u8);
+
+    /// <summary>Parses text. Throws <see cref="JsonException"/> when it is not one JSON value.</summary>
+    public static Payload Parse(string json)
+    {
+        using var document = JsonDocument.Parse(json);
+        return new Payload(Encoding.UTF8.GetBytes(json));
+    }
+
+    /// <summary>The JSON of <paramref name="value"/> by the project's one serializer setup (camelCase).</summary>
+    public static Payload From<T>(T value) =>
+        value is null or Nothing ? Null : new Payload(JsonSerializer.SerializeToUtf8Bytes(value, value.GetType(), SagaJson.Options));
+
+    /// <summary>This JSON as a <typeparamref name="T"/>. The result is remembered, so treat it as immutable. Throws <see cref="JsonException"/> when it does not fit.</summary>
+    public T? Read<T>()
+    {
+        if (_read is T known) return known;
+        var value = JsonSerializer.Deserialize<T>(Utf8.Span, SagaJson.Options);
+        _read = value;
+        return value;
+    }
+
+    /// <summary>This JSON as an object of <paramref name="type"/>; see <see cref="Read{T}"/>.</summary>
+    public object? Read(Type type) => JsonSerializer.Deserialize(Utf8.Span, type, SagaJson.Options);
+
+    /// <summary>Whether both are the same JSON: member order and the spelling of numbers do not matter (30 equals 30.0).</summary>
+    public bool Equals(Payload? other)
+    {
+        if (other is null) return false;
+        if (ReferenceEquals(this, other) || Utf8.Span.SequenceEqual(other.Utf8.Span)) return true;
+        using var mine = JsonDocument.Parse(Utf8);
+        using var theirs = JsonDocument.Parse(other.Utf8);
+        return JsonElement.DeepEquals(mine.RootElement, theirs.RootElement);
+    }
+
+    /// <inheritdoc/>
+    public override bool Equals(object? obj) => Equals(obj as Payload);
+
+    /// <summary>The same for all payloads: equality is JSON's, which no cheap hash follows. Do not key dictionaries by payloads.</summary>
+    public override int GetHashCode() => 0;
+
+    /// <summary>The JSON text.</summary>
+    public override string ToString() => Encoding.UTF8.GetString(Utf8.Span);
+}
