@@ -12,6 +12,35 @@ internal sealed class MemoryBarrier(TimeSpan retention, TimeProvider time) : IBa
 
     internal int Count => _rows.Count;
 
+    /// <summary>The rows, without those past their retention; what is written meanwhile may be among them.</summary>
+    internal IEnumerable<BarrierRow> Rows
+    {
+        get
+        {
+            var oldest = time.GetUtcNow() - retention;
+            return _rows.Select(r => r.Value).Where(row => !row.IsSettled || row.At > oldest);
+        }
+    }
+
+    /// <summary>Takes rows read elsewhere, oldest first.</summary>
+    internal void Load(IEnumerable<BarrierRow> rows)
+    {
+        foreach (var row in rows)
+        {
+            var key = new StepKey(row.Saga, row.Step);
+            _rows[key] = row;
+            if (row.IsSettled) _retired.Add(key, row.At);
+        }
+    }
+
+    /// <summary>Takes a row back that could not be made durable.</summary>
+    internal void Restore(BarrierRow failed, BarrierRow? before)
+    {
+        var key = new StepKey(failed.Saga, failed.Step);
+        if (before is null) _rows.TryRemove(key, out _);
+        else _rows[key] = before;
+    }
+
     public ValueTask OpenAsync(CancellationToken cancel) => ValueTask.CompletedTask;
 
     public ValueTask<BarrierRow?> FindAsync(string saga, string step, CancellationToken cancel) => new(_rows.GetValueOrDefault(new StepKey(saga, step)));

@@ -2,6 +2,7 @@ using System.Text.RegularExpressions;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
 
 namespace Sagas.Participants;
 
@@ -19,7 +20,7 @@ public static class ParticipantServices
             registry = new ParticipantRegistry(services);
             services.AddSingleton(registry);
             services.AddLogging();
-            services.AddSingleton<ParticipantHost>();
+            services.AddSingleton(provider => new ParticipantHost(registry, provider, provider.GetRequiredService<ILogger<ParticipantHost>>()));
             services.AddSingleton<IHostedService>(provider => provider.GetRequiredService<ParticipantHost>());
         }
         var builder = new ParticipantsBuilder(services, registry);
@@ -101,6 +102,8 @@ public sealed partial class ParticipantsBuilder
         _registry.Retention = retention;
         return this;
     }
+
+    internal TimeSpan Retention => _registry.Retention;
 
     internal static TimeProvider Time(IServiceProvider services) => services.GetService<TimeProvider>() ?? TimeProvider.System;
 
