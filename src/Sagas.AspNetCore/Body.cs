@@ -15,7 +15,8 @@ internal static class Body
     /// <summary>The most that a batch may have.</summary>
     public const int BatchLimit = 16 * 1024 * 1024;
 
-    private static readonly JsonReaderOptions Strict = new() { MaxDepth = 64 };
+    /// <summary>How deep an input may nest.</summary>
+    public const int MaxDepth = 64;
 
     /// <summary>The body as a payload.</summary>
     public static async Task<Payload> PayloadAsync(HttpContext http, int limit = Limit)
@@ -74,12 +75,17 @@ internal static class Body
     }
 
     /// <summary>What is wrong with bytes that should be one JSON value; null: nothing.</summary>
-    public static Problem? FaultOf(ReadOnlySpan<byte> json)
+    /// <param name="json">The bytes.</param>
+    /// <param name="depth">How deep it may nest.</param>
+    /// <param name="line">The number of its first line.</param>
+    public static Problem? FaultOf(ReadOnlySpan<byte> json, int depth = MaxDepth, int line = 1)
     {
-        if (!Utf8.IsValid(json)) return Problem.MalformedJson("$", 1, "it is not UTF-8.");
+        if (!Utf8.IsValid(json)) return Problem.MalformedJson("$", line, "it is not UTF-8.");
+        if (json.IsEmpty) return Problem.MalformedJson("$", line, "it is empty.");
+        var strict = new JsonReaderOptions { MaxDepth = depth };
         try
         {
-            var reader = new Utf8JsonReader(json, Strict);
+            var reader = new Utf8JsonReader(json, strict);
             while (reader.Read())
                 // Half a surrogate pair passes as a token, but no later reader could make text of it.
                 if (reader.TokenType is JsonTokenType.String or JsonTokenType.PropertyName && reader.ValueIsEscaped) reader.GetString();
@@ -87,7 +93,7 @@ internal static class Body
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException)
         {
-            return Locate(json);
+            return Locate(json, strict, line);
         }
     }
 
@@ -120,9 +126,9 @@ internal static class Body
         type.MediaType.Equals("application/json", StringComparison.OrdinalIgnoreCase) || type.Suffix.Equals("json", StringComparison.OrdinalIgnoreCase);
 
     /// <summary>Reads faulty JSON a second time, keeping the path, so that the common case need not.</summary>
-    private static Problem Locate(ReadOnlySpan<byte> json)
+    private static Problem Locate(ReadOnlySpan<byte> json, JsonReaderOptions strict, int firstLine)
     {
-        var reader = new Utf8JsonReader(json, Strict);
+        var reader = new Utf8JsonReader(json, strict);
         var path = new PathTracker();
         try
         {
@@ -135,11 +141,11 @@ internal static class Body
         catch (JsonException e)
         {
             var end = e.Message.IndexOf(" LineNumber:", StringComparison.Ordinal);
-            return Problem.MalformedJson(path.ToString(), (e.LineNumber ?? 0) + 1, end < 0 ? e.Message : e.Message[..end]);
+            return Problem.MalformedJson(path.ToString(), (e.LineNumber ?? 0) + firstLine, end < 0 ? e.Message : e.Message[..end]);
         }
         catch (InvalidOperationException)
         {
-            var line = json[..(int)reader.TokenStartIndex].Count((byte)'\n') + 1;
+            var line = json[..(int)reader.TokenStartIndex].Count((byte)'\n') + firstLine;
             return Problem.MalformedJson(path.ToString(), line, "a text has half a surrogate pair (\\ud800 to \\udfff), which is no character.");
         }
         throw new InvalidOperationException("Faulty JSON read well the second time.");

@@ -53,6 +53,24 @@ internal static class SagaWriter
         json.WriteEndObject();
     }
 
+    /// <summary>A line of a saga's history, every field there.</summary>
+    public static void WriteHistory(Utf8JsonWriter json, HistoryEntry entry)
+    {
+        json.WriteStartObject();
+        json.WriteNumber("seq"u8, entry.Seq);
+        Time(json, "time"u8, entry.Time);
+        json.WriteString("event"u8, entry.Event);
+        json.WriteString("step"u8, entry.Step);
+        json.WriteString("phase"u8, entry.Phase?.Word());
+        if (entry.Attempt > 0) json.WriteNumber("attempt"u8, entry.Attempt);
+        else json.WriteNull("attempt"u8);
+        json.WriteString("outcome"u8, entry.Outcome?.Word());
+        json.WriteString("detail"u8, entry.Detail);
+        json.WriteString("by"u8, entry.By);
+        json.WriteString("reason"u8, entry.Reason);
+        json.WriteEndObject();
+    }
+
     /// <summary>
     /// A step's two phases for drawing. First (try, do, check): <c>run</c> under way, <c>held</c> reserved and open, <c>ok</c> done, <c>no</c> refused,
     /// failed or never heard of. Second (confirm, cancel, compensate): <c>run</c> under way, <c>ok</c> kept, <c>no</c> given back or undone.
