@@ -28,6 +28,9 @@ public interface ISagaStore : IAsyncDisposable
     /// <summary>How many sagas match, by status.</summary>
     ValueTask<ImmutableDictionary<SagaStatus, long>> CountAsync(SagaFilter filter, CancellationToken cancel);
 
+    /// <summary>When the oldest unfinished saga was started; null: none is unfinished.</summary>
+    ValueTask<DateTimeOffset?> OldestUnfinishedAsync(CancellationToken cancel);
+
     /// <summary>How the store is.</summary>
     StoreHealth Health { get; }
 }

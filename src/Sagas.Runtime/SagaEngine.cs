@@ -1,120 +1,224 @@
 using System.Collections.Immutable;
+using System.Diagnostics;
+using System.Text.Json;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Options;
 
 namespace Sagas.Runtime;
 
-/// <summary>What a saga is started with.</summary>
-/// <param name="Definition">The definition's name.</param>
-/// <param name="Input">The input's JSON.</param>
-public sealed record StartRequest(string Definition, Payload Input)
+/// <summary>The engine's public face. Registered by <c>AddSagas</c>; starts and stops with the host.</summary>
+public sealed class SagaEngine : IHostedLifecycleService
 {
-    /// <summary>The saga's id; null: a new one.</summary>
-    public SagaId? Id { get; init; }
+    private readonly EngineParts _parts;
+    private readonly Processor[] _workers;
+    private readonly Waiters _waiters = new();
+    private readonly Pulse _pulse;
+    private Task[] _running = [];
+    private volatile bool _open;
 
-    /// <summary>The definition's version; null: the newest.</summary>
-    public int? Version { get; init; }
+    internal SagaEngine(DefinitionCatalog definitions, ISagaStore store, ITransport transport, IOptions<SagasOptions> options, TimeProvider time, ILogger<SagaEngine> log)
+    {
+        _pulse = new Pulse(time);
+        _parts = new EngineParts(definitions, store, new Outbox(transport, time, log), new TimerPump(time, mail => WorkerOf(mail.Id).TryPost(mail)),
+            options.Value, time, log, Ended);
+        _workers = [.. Enumerable.Range(0, options.Value.Workers).Select(_ => new Processor(_parts))];
+    }
 
-    /// <summary>Labels to list by.</summary>
-    public ImmutableSortedDictionary<string, string> Tags { get; init; } = ImmutableSortedDictionary<string, string>.Empty;
-
-    /// <summary>0 to 9, 9 first.</summary>
-    public int Priority { get; init; } = 5;
-
-    /// <summary>W3C trace context to go on with.</summary>
-    public string? TraceParent { get; init; }
-}
-
-/// <summary>What became of a start.</summary>
-public enum StartOutcome
-{
-    /// <summary>A new saga, durable.</summary>
-    Started,
-    /// <summary>The id was used before with the same definition and input: that saga.</summary>
-    Exists,
-    /// <summary>The id was used before with another definition or input.</summary>
-    Differs,
-    /// <summary>The engine is full; nothing was accepted.</summary>
-    Busy,
-    /// <summary>No such definition or version.</summary>
-    UnknownDefinition,
-    /// <summary>The input does not fit the definition's input type.</summary>
-    BadInput,
-}
-
-/// <summary>The answer to a start.</summary>
-/// <param name="Outcome">What became of it.</param>
-/// <param name="Saga">The saga, durable, for Started, Exists and Differs.</param>
-/// <param name="Problem">What is wrong and what to do.</param>
-/// <param name="Path">For BadInput: the JSON path of the fault.</param>
-public sealed record StartResult(StartOutcome Outcome, SagaState? Saga = null, string? Problem = null, string? Path = null);
-
-/// <summary>What became of an operator's request.</summary>
-public enum RequestOutcome
-{
-    /// <summary>Done, durable.</summary>
-    Accepted,
-    /// <summary>No such saga.</summary>
-    NotFound,
-    /// <summary>Not in the saga's state; nothing was changed.</summary>
-    WrongState,
-    /// <summary>The engine is full.</summary>
-    Busy,
-}
-
-/// <summary>The answer to an operator's request.</summary>
-/// <param name="Outcome">What became of it.</param>
-/// <param name="Saga">The saga as it stands.</param>
-/// <param name="Problem">What is wrong and what to do.</param>
-public sealed record RequestResult(RequestOutcome Outcome, SagaState? Saga = null, string? Problem = null);
-
-/// <summary>Numbers for the dashboard, over the last minute.</summary>
-/// <param name="ByStatus">How many sagas are in each status.</param>
-/// <param name="StartedPerSecond">Starts.</param>
-/// <param name="CompletedPerSecond">Sagas completed.</param>
-/// <param name="CompensatedPerSecond">Sagas compensated.</param>
-/// <param name="P50">Median duration of ended sagas, in ms.</param>
-/// <param name="P95">95th percentile, in ms.</param>
-/// <param name="P99">99th percentile, in ms.</param>
-/// <param name="OldestUnfinishedAt">Start of the oldest unfinished saga.</param>
-public sealed record EngineStats(ImmutableDictionary<SagaStatus, long> ByStatus, double StartedPerSecond, double CompletedPerSecond, double CompensatedPerSecond,
-    double P50, double P95, double P99, DateTimeOffset? OldestUnfinishedAt);
-
-/// <summary>The engine's public face.</summary>
-public sealed class SagaEngine
-{
     /// <summary>The definitions this engine runs, all versions.</summary>
-    public IReadOnlyCollection<SagaDefinition> Definitions => throw new NotSupportedException();
+    public IReadOnlyCollection<SagaDefinition> Definitions => _parts.Definitions.All;
+
+    /// <summary>How the store is.</summary>
+    public StoreHealth StoreHealth => _parts.Store.Health;
+
+    /// <summary>Whether the store is open and the workers run.</summary>
+    public bool IsReady => _open && _running.All(static worker => !worker.IsCompleted);
 
     /// <summary>The definition of that name, the newest version unless one is given; null: none.</summary>
-    public SagaDefinition? FindDefinition(string name, int? version = null) => throw new NotSupportedException();
+    public SagaDefinition? FindDefinition(string name, int? version = null) => _parts.Definitions.Find(name, version);
 
     /// <summary>Starts a saga. When it returns Started or Exists, the saga is durable.</summary>
     /// <exception cref="StoreUnavailableException">Whether it was started is unknown: repeat with the same id.</exception>
-    public ValueTask<StartResult> StartAsync(StartRequest request, CancellationToken cancel = default) => throw new NotSupportedException();
+    public async ValueTask<StartResult> StartAsync(StartRequest request, CancellationToken cancel = default)
+    {
+        ArgumentNullException.ThrowIfNull(request);
+        if (FindDefinition(request.Definition, request.Version) is not { } definition)
+            return new StartResult(StartOutcome.UnknownDefinition, Problem: request.Version is { } version
+                ? $"There is no version {version} of definition '{request.Definition}'. GET /definitions lists what there is."
+                : $"There is no definition '{request.Definition}'. GET /definitions lists what there is.");
+        if (Misfit(definition, request) is { } misfit) return misfit;
+        if (_parts.Store.Health.Level != StoreLevel.Good && !request.Id.HasValue)
+            return new StartResult(StartOutcome.Busy, Problem: $"The store takes no new sagas: {_parts.Store.Health.Detail}");
+        var id = request.Id ?? new SagaId(Guid.CreateVersion7(_parts.Now).ToString("N"));
+        if (request.TraceParent is null && Activity.Current is { IdFormat: ActivityIdFormat.W3C } activity) request = request with { TraceParent = activity.Id };
+        var mail = new StartMail(definition, request, id);
+        if (!_open || !WorkerOf(id).TryStart(mail))
+            return new StartResult(StartOutcome.Busy, Problem: _open ? "The engine has as much work as it can hold. Repeat later." : "The engine is not running. Repeat later.");
+        var result = await mail.Answer.WaitAsync(cancel).ConfigureAwait(false);
+        if (result.Outcome == StartOutcome.Started)
+        {
+            _pulse.Started();
+            Telemetry.Started.Add(1);
+        }
+        return result;
+    }
+
+    /// <summary>Starts a saga with an input of the definition's type.</summary>
+    /// <exception cref="StoreUnavailableException">Whether it was started is unknown: repeat with the same id.</exception>
+    public ValueTask<StartResult> StartAsync<TInput>(string definition, TInput input, SagaId? id = null, CancellationToken cancel = default) =>
+        StartAsync(new StartRequest(definition, Payload.From(input)) { Id = id }, cancel);
 
     /// <summary>The saga as it is durable, or null.</summary>
-    public ValueTask<SagaState?> FindAsync(SagaId id, CancellationToken cancel = default) => throw new NotSupportedException();
+    public ValueTask<SagaState?> FindAsync(SagaId id, CancellationToken cancel = default) => _parts.Store.FindAsync(id, cancel);
 
     /// <summary>The saga as soon as it has ended, or as it stands when <paramref name="patience"/> is over; null: no such saga.</summary>
-    public ValueTask<SagaState?> WaitAsync(SagaId id, TimeSpan patience, CancellationToken cancel = default) => throw new NotSupportedException();
+    public async ValueTask<SagaState?> WaitAsync(SagaId id, TimeSpan patience, CancellationToken cancel = default)
+    {
+        using var wait = _waiters.For(id);
+        var saga = await FindAsync(id, cancel).ConfigureAwait(false);
+        if (saga is null or { Ended: true } || patience <= TimeSpan.Zero) return saga;
+        try
+        {
+            return await wait.End.WaitAsync(patience, _parts.Time, cancel).ConfigureAwait(false);
+        }
+        catch (TimeoutException)
+        {
+            return await FindAsync(id, cancel).ConfigureAwait(false);
+        }
+    }
 
     /// <summary>An operator's request: one of <see cref="SagaEvent"/>'s <c>…Requested</c> or <c>StepResolved</c>.</summary>
-    public ValueTask<RequestResult> RequestAsync(SagaId id, SagaEvent request, CancellationToken cancel = default) => throw new NotSupportedException();
+    /// <exception cref="StoreUnavailableException">Whether it was done is unknown: look, and repeat.</exception>
+    public async ValueTask<RequestResult> RequestAsync(SagaId id, SagaEvent request, CancellationToken cancel = default)
+    {
+        var mail = new RequestMail(id, request);
+        if (!_open || !WorkerOf(id).TryPost(mail)) return new RequestResult(RequestOutcome.Busy, Problem: "The engine has as much work as it can hold. Repeat later.");
+        return await mail.Answer.WaitAsync(cancel).ConfigureAwait(false);
+    }
 
-    /// <summary>A page of history; null: no such saga.</summary>
-    public ValueTask<IReadOnlyList<HistoryEntry>?> HistoryAsync(SagaId id, int after, int limit, CancellationToken cancel = default) => throw new NotSupportedException();
+    /// <summary>A page of history: entries after number <paramref name="after"/>; null: no such saga.</summary>
+    public ValueTask<IReadOnlyList<HistoryEntry>?> HistoryAsync(SagaId id, int after, int limit, CancellationToken cancel = default) =>
+        _parts.Store.HistoryAsync(id, after, limit, cancel);
 
     /// <summary>A page of sagas, newest first.</summary>
-    public ValueTask<SagaPage> ListAsync(SagaFilter filter, int limit, string? cursor, CancellationToken cancel = default) => throw new NotSupportedException();
+    /// <exception cref="FormatException">The cursor is none.</exception>
+    public ValueTask<SagaPage> ListAsync(SagaFilter filter, int limit, string? cursor, CancellationToken cancel = default) =>
+        _parts.Store.ListAsync(filter, limit, cursor, cancel);
 
     /// <summary>How many sagas match, by status.</summary>
-    public ValueTask<ImmutableDictionary<SagaStatus, long>> CountAsync(SagaFilter filter, CancellationToken cancel = default) => throw new NotSupportedException();
+    public ValueTask<ImmutableDictionary<SagaStatus, long>> CountAsync(SagaFilter filter, CancellationToken cancel = default) => _parts.Store.CountAsync(filter, cancel);
 
     /// <summary>Numbers for the dashboard.</summary>
-    public ValueTask<EngineStats> StatsAsync(CancellationToken cancel = default) => throw new NotSupportedException();
-
-    /// <summary>How the store is.</summary>
-    public StoreHealth StoreHealth => throw new NotSupportedException();
+    public async ValueTask<EngineStats> StatsAsync(CancellationToken cancel = default)
+    {
+        var byStatus = await CountAsync(new SagaFilter(), cancel).ConfigureAwait(false);
+        var oldest = await _parts.Store.OldestUnfinishedAsync(cancel).ConfigureAwait(false);
+        var pulse = _pulse.Read();
+        return new EngineStats(byStatus, pulse.Started, pulse.Completed, pulse.Compensated, pulse.P50, pulse.P95, pulse.P99, oldest);
+    }
 
     /// <summary>Takes replies from the bus. Returns once they wait in a worker's mailbox; waits while that is full.</summary>
-    public ValueTask ReceiveAsync(ReplyBatch batch, CancellationToken cancel = default) => throw new NotSupportedException();
+    public async ValueTask ReceiveAsync(ReplyBatch batch, CancellationToken cancel = default)
+    {
+        ArgumentNullException.ThrowIfNull(batch);
+        Telemetry.ReplyEnvelopes.Add(1);
+        foreach (var item in batch.Items)
+        {
+            var id = new SagaId(item.Saga);
+            var mail = new EventMail(id, new SagaEvent.Replied(item.Step, item.Phase, item.Attempt, item.Outcome, item.Payload, item.Code, item.Message, item.RetryAfter));
+            if (!WorkerOf(id).TryPost(mail)) await WorkerOf(id).PostAsync(mail, cancel).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>Opens the store, takes up its unfinished sagas and lets the workers run.</summary>
+    public async Task StartAsync(CancellationToken cancellationToken)
+    {
+        var unfinished = await _parts.Store.OpenAsync(cancellationToken).ConfigureAwait(false);
+        _running = [.. _workers.Select(worker => Task.Run(() => RunAsync(worker), CancellationToken.None))];
+        foreach (var saga in unfinished)
+        {
+            if (FindDefinition(saga.Definition, saga.DefinitionVersion) is { } definition)
+                await WorkerOf(saga.Id).PostAsync(new RecoveredMail(saga, definition), cancellationToken).ConfigureAwait(false);
+            else _parts.Log.DefinitionMissing(saga.Id, saga.Definition, saga.DefinitionVersion);
+        }
+        _open = true;
+        _parts.Log.Opened(_parts.Options.Node, unfinished.Count);
+    }
+
+    /// <summary>Takes nothing new, finishes what waits, and stops. What is unfinished goes on when a node opens the store again.</summary>
+    public async Task StoppingAsync(CancellationToken cancellationToken)
+    {
+        _open = false;
+        _parts.Pump.Dispose();
+        foreach (var worker in _workers) worker.Complete();
+        await Task.WhenAny(Task.WhenAll(_running), Task.Delay(_parts.Options.DrainTimeout, _parts.Time, cancellationToken)).ConfigureAwait(false);
+        await _parts.Outbox.DrainAsync(_parts.Options.DrainTimeout).ConfigureAwait(false);
+        _parts.Log.Stopped(_parts.Options.Node);
+    }
+
+    Task IHostedLifecycleService.StartingAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+    Task IHostedLifecycleService.StartedAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+    Task IHostedService.StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+    Task IHostedLifecycleService.StoppedAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+    private static StartResult? Misfit(SagaDefinition definition, StartRequest request)
+    {
+        if (request.Input.Utf8.Length > Decider.MaxPayload)
+            return new StartResult(StartOutcome.BadInput, Problem: $"The input has {request.Input.Utf8.Length} bytes; at most {Decider.MaxPayload} are taken.", Path: "$");
+        if (definition.InputType is null) return null;
+        try
+        {
+            request.Input.Require(definition.InputType);
+            return null;
+        }
+        catch (JsonException e)
+        {
+            return new StartResult(StartOutcome.BadInput, Problem: $"The input does not fit '{definition.Name}': {e.Message}", Path: e.Path ?? "$");
+        }
+    }
+
+    private async Task RunAsync(Processor worker)
+    {
+        try
+        {
+            await worker.RunAsync().ConfigureAwait(false);
+        }
+        catch (Exception e)
+        {
+            _parts.Log.WorkerStopped(e);
+            throw;
+        }
+    }
+
+    private void Ended(SagaState saga)
+    {
+        var duration = saga.FinishedAt!.Value - saga.StartedAt;
+        _pulse.Ended(saga.Course, duration);
+        Telemetry.Ended.Add(1, new KeyValuePair<string, object?>("status", saga.Course.ToString()));
+        Telemetry.Duration.Record(duration.TotalSeconds);
+        _waiters.Ended(saga);
+    }
+
+    /// <summary>Always the same worker for the same saga (FNV-1a, so that it is the same in every process too).</summary>
+    private Processor WorkerOf(SagaId id)
+    {
+        var hash = 2166136261u;
+        foreach (var c in id.Value) hash = (hash ^ c) * 16777619u;
+        return _workers[hash % (uint)_workers.Length];
+    }
+}
+
+/// <summary>What a worker needs of its engine.</summary>
+internal sealed record EngineParts(DefinitionCatalog Definitions, ISagaStore Store, Outbox Outbox, TimerPump Pump, SagasOptions Options, TimeProvider Time,
+    ILogger Log, Action<SagaState> Ended)
+{
+    public static readonly TimeSpan StoreRetryDelay = TimeSpan.FromSeconds(1);
+
+    /// <summary>Now, in whole milliseconds as stores keep it, so that a saga read back is the saga that was written.</summary>
+    public DateTimeOffset Now => DateTimeOffset.FromUnixTimeMilliseconds(Time.GetUtcNow().ToUnixTimeMilliseconds());
+
+    public SagaDefinition? FindDefinition(string name, int version) => Definitions.Find(name, version);
 }

@@ -41,7 +41,15 @@ public sealed class Payload : IEquatable<Payload>
     }
 
     /// <summary>This JSON as an object of <paramref name="type"/>; see <see cref="Read{T}"/>.</summary>
-    public object? Read(Type type) => JsonSerializer.Deserialize(Utf8.Span, type, SagaJson.Options);
+    public object? Read(Type type)
+    {
+        var known = _read;
+        if (known is not null && known.GetType() == type) return known;
+        return _read = JsonSerializer.Deserialize(Utf8.Span, type, SagaJson.Options);
+    }
+
+    /// <summary>Checks that this JSON is a whole <paramref name="type"/>: nothing that the type requires is missing or null. Throws <see cref="JsonException"/> with the path.</summary>
+    public void Require(Type type) => _read = JsonSerializer.Deserialize(Utf8.Span, type, SagaJson.Strict);
 
     /// <summary>Whether both are the same JSON: member order and the spelling of numbers do not matter (30 equals 30.0).</summary>
     public bool Equals(Payload? other)

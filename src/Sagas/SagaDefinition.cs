@@ -199,6 +199,9 @@ public sealed class SagaDefinition
     /// <summary>A hash of the graph (64 hex digits): two definitions with the same fingerprint drive participants alike.</summary>
     public string Fingerprint { get; }
 
+    /// <summary>After how many failed attempts a phase that is never given up shows as stuck. Default 10.</summary>
+    public int StuckAfter { get; internal set; } = 10;
+
     /// <summary>For each step, the undoable steps that come after it, directly or not: all must be undone before it is.</summary>
     internal ImmutableArray<ImmutableArray<int>> Undoers { get; }
 

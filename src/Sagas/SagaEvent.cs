@@ -34,6 +34,9 @@ public abstract record SagaEvent
     /// <summary>The saga's time is over.</summary>
     public sealed record SagaTimedOut : SagaEvent;
 
+    /// <summary>Its node is gone with all it had heard and sent: what is in flight must be asked again.</summary>
+    public sealed record Recovered : SagaEvent;
+
     /// <summary>An operator asks that it turns back.</summary>
     public sealed record CancelRequested(string Reason, string By) : SagaEvent;
 

@@ -1,0 +1,45 @@
+using System.Collections.Concurrent;
+
+namespace Sagas.Runtime;
+
+/// <summary>The definitions a node runs, by name and version.</summary>
+internal sealed class DefinitionCatalog
+{
+    private readonly ConcurrentDictionary<(string Name, int Version), SagaDefinition> _all = new();
+    private readonly ConcurrentDictionary<string, SagaDefinition> _newest = new();
+
+    /// <summary>Builds all definitions. Throws <see cref="DefinitionException"/> with every fault of every one.</summary>
+    public DefinitionCatalog(IEnumerable<Saga> sagas, IEnumerable<CommandRoute> routes, int stuckAfter)
+    {
+        var known = routes.ToArray();
+        var faults = new List<string>();
+        foreach (var saga in sagas)
+        {
+            try
+            {
+                var definition = SagaDefinition.Of(saga, known);
+                definition.StuckAfter = stuckAfter;
+                if (!TryAdd(definition))
+                    faults.Add($"{definition.Name}: version {definition.Version} is defined twice with different graphs. Raise the version of the newer one.");
+            }
+            catch (DefinitionException e)
+            {
+                faults.AddRange(e.Faults);
+            }
+        }
+        if (faults.Count > 0) throw new DefinitionException(faults);
+    }
+
+    public IReadOnlyCollection<SagaDefinition> All => [.. _all.Values.OrderBy(d => d.Name, StringComparer.Ordinal).ThenBy(d => d.Version)];
+
+    public SagaDefinition? Find(string name, int? version) =>
+        version is { } one ? _all.GetValueOrDefault((name, one)) : _newest.GetValueOrDefault(name);
+
+    /// <summary>Adds a definition; false: its name and version are taken by another graph.</summary>
+    public bool TryAdd(SagaDefinition definition)
+    {
+        if (_all.GetOrAdd((definition.Name, definition.Version), definition).Fingerprint != definition.Fingerprint) return false;
+        _newest.AddOrUpdate(definition.Name, definition, (_, now) => now.Version >= definition.Version ? now : definition);
+        return true;
+    }
+}

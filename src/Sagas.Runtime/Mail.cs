@@ -1,0 +1,52 @@
+namespace Sagas.Runtime;
+
+/// <summary>What comes in by a worker's one door.</summary>
+internal abstract class Mail(SagaId id)
+{
+    public SagaId Id { get; } = id;
+}
+
+/// <summary>A client starts a saga and waits until it is durable.</summary>
+internal sealed class StartMail(SagaDefinition definition, StartRequest request, SagaId id) : Mail(id)
+{
+    private readonly TaskCompletionSource<StartResult> _answer = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    public SagaDefinition Definition { get; } = definition;
+    public StartRequest Request { get; } = request;
+    public Task<StartResult> Answer => _answer.Task;
+
+    public void Reply(StartResult result) => _answer.TrySetResult(result);
+
+    public void Fail(Exception why) => _answer.TrySetException(why);
+}
+
+/// <summary>Something happened to a saga.</summary>
+internal class EventMail(SagaId id, SagaEvent happened) : Mail(id)
+{
+    public SagaEvent Happened { get; } = happened;
+}
+
+/// <summary>An operator asks something of a saga and waits for the durable answer.</summary>
+internal sealed class RequestMail(SagaId id, SagaEvent happened) : EventMail(id, happened)
+{
+    private readonly TaskCompletionSource<RequestResult> _answer = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    public Task<RequestResult> Answer => _answer.Task;
+
+    public void Reply(RequestResult result) => _answer.TrySetResult(result);
+
+    public void Fail(Exception why) => _answer.TrySetException(why);
+}
+
+/// <summary>A saga's timer is due; which of its steps it means, the state says.</summary>
+internal sealed class TimerMail(SagaId id) : Mail(id);
+
+/// <summary>A saga that the store handed to this node.</summary>
+internal sealed class RecoveredMail(SagaState saga, SagaDefinition definition) : Mail(saga.Id)
+{
+    public SagaState Saga { get; } = saga;
+    public SagaDefinition Definition { get; } = definition;
+}
+
+/// <summary>Lazy replies have waited long enough.</summary>
+internal sealed class FlushMail() : Mail(default);

@@ -1,0 +1,124 @@
+using System.Collections.Concurrent;
+using Microsoft.Extensions.Logging;
+
+namespace Sagas.Runtime;
+
+// Smart batching: one send in flight per destination, and what arrives meanwhile goes into the next envelope. Idle, a
+// command leaves at once and alone; under load envelopes grow by themselves. Nothing here is durable and nothing need
+// be: a command lost on the way is named by its saga's state, with the time at which it is asked again.
+
+/// <summary>Sends committed commands, one lane per destination.</summary>
+internal sealed class Outbox(ITransport transport, TimeProvider time, ILogger log)
+{
+    private const int MaxItems = 256;
+    private const int MaxBytes = 256 * 1024;
+    private const int MaxWaiting = 100_000;
+    private static readonly TimeSpan FirstRetry = TimeSpan.FromMilliseconds(100), LastRetry = TimeSpan.FromSeconds(5);
+    private readonly ConcurrentDictionary<string, Lane> _lanes = new();
+    private readonly CancellationTokenSource _stop = new();
+
+    public void Send(SagaState saga, Effect.Send send)
+    {
+        if (send.Endpoint is not BusEndpoint bus)
+            throw new NotSupportedException($"Step '{send.Step}' of saga '{saga.Id}' goes to {send.Endpoint}, which no transport of this engine reaches.");
+        var item = new CommandItem(saga.Id.Value, send.Step, send.Phase, send.Attempt, bus.Command, Wire.Key(saga.Id.Value, send.Step, send.Phase),
+            send.Payload, send.Deadline, transport.ReplyTo, saga.TraceParent);
+        _lanes.GetOrAdd(bus.Participant, static (name, outbox) => new Lane(outbox, name), this).Add(item);
+        Telemetry.CommandsSent.Add(1);
+    }
+
+    /// <summary>Returns when everything waiting has left, or when <paramref name="patience"/> is over.</summary>
+    public async Task DrainAsync(TimeSpan patience)
+    {
+        var all = Task.WhenAll(_lanes.Values.Select(lane => lane.Idle));
+        await Task.WhenAny(all, Task.Delay(patience, time)).ConfigureAwait(false);
+        await _stop.CancelAsync().ConfigureAwait(false);
+    }
+
+    /// <summary>The commands for one destination, in the order in which they were committed.</summary>
+    private sealed class Lane(Outbox outbox, string participant)
+    {
+        private readonly Lock _lock = new();
+        private Queue<CommandItem> _waiting = new();
+        private Task _sending = Task.CompletedTask;
+        private bool _busy;
+
+        public Task Idle
+        {
+            get { lock (_lock) return _sending; }
+        }
+
+        public void Add(CommandItem item)
+        {
+            lock (_lock)
+            {
+                // The destination has not answered for so long that its attempts time out: the timers ask again.
+                if (_waiting.Count >= MaxWaiting) return;
+                _waiting.Enqueue(item);
+                if (_busy) return;
+                _busy = true;
+                _sending = Task.Run(SendAllAsync);
+            }
+        }
+
+        private async Task SendAllAsync()
+        {
+            while (Next() is { } envelope) await SendAsync(envelope).ConfigureAwait(false);
+        }
+
+        private CommandBatch? Next()
+        {
+            lock (_lock)
+            {
+                var items = new List<CommandItem>(Math.Min(_waiting.Count, MaxItems));
+                var bytes = 0;
+                while (items.Count < MaxItems && _waiting.TryPeek(out var item))
+                {
+                    bytes += item.Payload.Utf8.Length + 256;
+                    if (items.Count > 0 && bytes > MaxBytes) break;
+                    items.Add(_waiting.Dequeue());
+                }
+                if (items.Count > 0) return new CommandBatch(items);
+                _busy = false;
+                return null;
+            }
+        }
+
+        private async Task SendAsync(CommandBatch envelope)
+        {
+            for (var delay = FirstRetry; !outbox._stop.IsCancellationRequested; delay = delay * 2 < LastRetry ? delay * 2 : LastRetry)
+            {
+                try
+                {
+                    await outbox.SendEnvelopeAsync(participant, envelope).ConfigureAwait(false);
+                    return;
+                }
+                catch (Exception e) when (e is not OperationCanceledException || !outbox._stop.IsCancellationRequested)
+                {
+                    outbox.SendFailed(e, participant, envelope.Items.Count);
+                }
+                catch (OperationCanceledException)
+                {
+                    return;
+                }
+                await outbox.PauseAsync(delay).ConfigureAwait(false);
+                var now = outbox.Now;
+                envelope = new CommandBatch([.. envelope.Items.Where(item => item.Deadline > now)]);
+                if (envelope.Items.Count == 0) return;
+            }
+        }
+    }
+
+    private DateTimeOffset Now => time.GetUtcNow();
+
+    private Task SendEnvelopeAsync(string participant, CommandBatch envelope)
+    {
+        Telemetry.Envelopes.Add(1);
+        return transport.SendAsync(participant, envelope, _stop.Token);
+    }
+
+    private void SendFailed(Exception e, string participant, int count) => log.SendFailed(e, participant, count);
+
+    private async Task PauseAsync(TimeSpan delay) =>
+        await Task.Delay(delay, time, _stop.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+}

@@ -1,0 +1,359 @@
+using System.Collections.Immutable;
+using System.Threading.Channels;
+
+namespace Sagas.Runtime;
+
+// One worker of a node. A saga is always handled by the same worker, so nothing here locks:
+//
+//   mailbox -> drain -> decide (each saga's mail in order) -> commit all in one call -> dispatch -> answer
+//
+// The order is the promise: no command leaves and no answer is given before the commit that names it is durable.
+// While a commit is on its way to the disk the mailbox fills, and the next batch is larger; idle, a batch is one event.
+// A reply that causes no command waits for its saga's next commit, or for the flush, whichever comes first.
+
+/// <summary>Batch in, decide, commit, dispatch.</summary>
+internal sealed class Processor
+{
+    private readonly EngineParts _engine;
+    private readonly Channel<Mail> _mailbox;
+    private readonly Dictionary<SagaId, Live> _live = [];
+    private readonly List<Live> _batch = [];
+    private readonly List<Live> _lazy = [];
+    private readonly ITimer _flush;
+    private bool _flushSet;
+
+    public Processor(EngineParts engine)
+    {
+        _engine = engine;
+        // Twice the size at which starts are refused: what is under way still finds room when new work does not.
+        _mailbox = Channel.CreateBounded<Mail>(new BoundedChannelOptions(engine.Options.MailboxSize * 2) { SingleReader = true });
+        _flush = engine.Time.CreateTimer(_ => _mailbox.Writer.TryWrite(new FlushMail()), null, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+    }
+
+    /// <summary>How many unfinished sagas this worker holds.</summary>
+    public int OpenSagas => _live.Count;
+
+    /// <summary>Takes a start, unless the mailbox is full.</summary>
+    public bool TryStart(StartMail mail) =>
+        _mailbox.Reader.Count < _engine.Options.MailboxSize && _live.Count < _engine.Options.MaxOpenSagas / _engine.Options.Workers && _mailbox.Writer.TryWrite(mail);
+
+    public bool TryPost(Mail mail) => _mailbox.Writer.TryWrite(mail);
+
+    /// <summary>Takes mail; waits while the mailbox is full, which holds up the bus and nobody else.</summary>
+    public ValueTask PostAsync(Mail mail, CancellationToken cancel) => _mailbox.Writer.WriteAsync(mail, cancel);
+
+    /// <summary>Runs until <see cref="Complete"/> was called and the mailbox is empty.</summary>
+    public async Task RunAsync()
+    {
+        while (await _mailbox.Reader.WaitToReadAsync().ConfigureAwait(false)) await ProcessOnceAsync().ConfigureAwait(false);
+        await ProcessOnceAsync(flush: true).ConfigureAwait(false);
+        await _flush.DisposeAsync().ConfigureAwait(false);
+    }
+
+    public void Complete() => _mailbox.Writer.TryComplete();
+
+    public async Task ProcessOnceAsync(bool flush = false)
+    {
+        for (var count = 0; count < _engine.Options.BatchSize && _mailbox.Reader.TryRead(out var mail); count++)
+        {
+            flush |= mail is FlushMail;
+            if (mail is not FlushMail && await FindLiveAsync(mail).ConfigureAwait(false) is { } live)
+            {
+                Enter(live);
+                live.Join(mail);
+                Fold(live, mail);
+            }
+        }
+        if (flush) Flush();
+        while (_batch.Exists(static live => live.Urgent))
+        {
+            var (committed, again) = await CommitAsync().ConfigureAwait(false);
+            foreach (var live in committed) Dispatch(live);
+            foreach (var live in again) await DecideAgainAsync(live).ConfigureAwait(false);
+        }
+        foreach (var live in _batch) Leave(live);
+        _batch.Clear();
+    }
+
+    /// <summary>The saga that the mail is for, in this worker's hands; null when the mail is done with.</summary>
+    private async ValueTask<Live?> FindLiveAsync(Mail mail)
+    {
+        if (_live.TryGetValue(mail.Id, out var live) && !live.Doubtful) return live;
+        switch (mail)
+        {
+            case StartMail start when live is null:
+                return Begin(start);
+            case RecoveredMail recovered when live is null:
+                return _live[mail.Id] = Live.FromStore(recovered.Definition, recovered.Saga);
+            case EventMail and not RequestMail when live is null:
+                // Only unfinished sagas are in memory, and all of this node's are: the reply is late or for nobody.
+                Telemetry.RepliesIgnored.Add(1);
+                return null;
+            case TimerMail when live is null:
+                return null;
+        }
+        try
+        {
+            return await LoadAsync(mail).ConfigureAwait(false);
+        }
+        catch (StoreUnavailableException e)
+        {
+            Unanswered(mail, e);
+            if (live is not null) _engine.Pump.Schedule(mail.Id, _engine.Now + EngineParts.StoreRetryDelay);
+            return null;
+        }
+    }
+
+    private async ValueTask<Live?> LoadAsync(Mail mail)
+    {
+        var stored = await _engine.Store.FindAsync(mail.Id, CancellationToken.None).ConfigureAwait(false);
+        _live.TryGetValue(mail.Id, out var live);
+        if (stored is { Ended: false } && (live is not null || _engine.FindDefinition(stored.Definition, stored.DefinitionVersion) is not null))
+        {
+            live ??= _live[mail.Id] = Live.FromStore(_engine.FindDefinition(stored.Definition, stored.DefinitionVersion)!, stored);
+            live.Reset(stored);
+            // Whatever was sent before the doubt may never have been: ask again.
+            Enter(live);
+            Fold(live, new EventMail(mail.Id, new SagaEvent.Recovered()));
+            return live;
+        }
+        _live.Remove(mail.Id);
+        switch (mail)
+        {
+            case StartMail start when stored is null: return Begin(start);
+            case StartMail start: start.Reply(Existing(start, stored)); break;
+            case RequestMail request: request.Reply(Missing(request, stored)); break;
+        }
+        return null;
+    }
+
+    private Live Begin(StartMail start)
+    {
+        var fresh = new SagaState
+        {
+            Id = start.Id, Definition = start.Definition.Name, DefinitionVersion = start.Definition.Version, Input = start.Request.Input,
+            Tags = start.Request.Tags, Priority = start.Request.Priority, TraceParent = start.Request.TraceParent,
+        };
+        return _live[start.Id] = new Live(start.Definition, fresh) { Starter = start };
+    }
+
+    private void Enter(Live live)
+    {
+        if (live.InBatch) return;
+        live.InBatch = true;
+        _batch.Add(live);
+    }
+
+    private void Fold(Live live, Mail mail)
+    {
+        switch (mail)
+        {
+            case StartMail when live.Durable is null && live.State.Steps.IsEmpty:
+                Decide(live, null);
+                break;
+            case RecoveredMail:
+                Decide(live, new SagaEvent.Recovered());
+                Arm(live);
+                break;
+            case RequestMail request:
+                if (Decide(live, request.Happened) is { } refused) request.Reply(new RequestResult(RequestOutcome.WrongState, live.Durable, refused));
+                break;
+            case EventMail { Happened: var happened }:
+                Decide(live, happened);
+                break;
+            case TimerMail:
+                live.Alarm = null;
+                foreach (var due in Timers.Due(live.Definition, live.State, _engine.Now).ToArray()) Decide(live, due);
+                Arm(live);
+                break;
+        }
+    }
+
+    /// <summary>Decides (null: the start) and keeps the decision, unless it breaks an invariant: then the saga is parked as it was, with a report, and the others go on.</summary>
+    /// <returns>Why an operator's request is refused, or null.</returns>
+    private string? Decide(Live live, SagaEvent? happened)
+    {
+        try
+        {
+            var before = live.State;
+            var decision = happened is null
+                ? Decider.Start(live.Definition, before, _engine.Now)
+                : Decider.Decide(live.Definition, before, happened, _engine.Now);
+            if (ReferenceEquals(decision.State, before)) return decision.Refused;
+            if (Invariants.Check(live.Definition, decision.State) is { Count: > 0 } broken)
+                throw new InvalidOperationException(string.Join(" ", broken));
+            // What a participant said can be asked again; everything else must not be lost.
+            var urgent = happened is not SagaEvent.Replied || !decision.Effects.IsEmpty
+                || decision.State.Course != before.Course || decision.State.Status != before.Status;
+            live.Apply(decision, urgent);
+            return null;
+        }
+        catch (Exception e)
+        {
+            Park(live, e);
+            return null;
+        }
+    }
+
+    private void Park(Live live, Exception why)
+    {
+        _engine.Log.Parked(why, live.State.Id, live.Definition.Name);
+        Telemetry.Parked.Add(1);
+        if (live.State.Steps.IsEmpty || live.State.Paused) return;
+        var parked = Decider.Decide(live.Definition, live.State, new SagaEvent.PauseRequested($"Parked by the engine: {why.Message}", "engine"), _engine.Now);
+        live.Apply(parked, urgent: true);
+    }
+
+    private void Flush()
+    {
+        _flushSet = false;
+        foreach (var live in _lazy)
+        {
+            live.IsLazy = false;
+            if (!live.Dirty) continue;
+            Enter(live);
+            live.Hurry();
+        }
+        _lazy.Clear();
+    }
+
+    private async Task<(List<Live> Committed, List<Live> Again)> CommitAsync()
+    {
+        List<Live> urgent = _batch.FindAll(static live => live.Urgent), committed = [], again = [];
+        var commits = new SagaCommit[urgent.Count];
+        for (var i = 0; i < commits.Length; i++) commits[i] = urgent[i].NextVersion();
+        ImmutableArray<CommitOutcome> outcomes;
+        try
+        {
+            outcomes = await _engine.Store.CommitAsync(commits, CancellationToken.None).ConfigureAwait(false);
+        }
+        catch (StoreUnavailableException e)
+        {
+            _engine.Log.CommitFailed(e, commits.Length);
+            foreach (var live in urgent) Doubt(live, e);
+            return (committed, again);
+        }
+        Telemetry.Commits.Add(commits.Length);
+        Telemetry.StoreWrites.Add(1);
+        for (var i = 0; i < commits.Length; i++)
+        {
+            if (outcomes[i] == CommitOutcome.Committed)
+            {
+                urgent[i].Committed();
+                committed.Add(urgent[i]);
+            }
+            else again.Add(urgent[i]);
+        }
+        return (committed, again);
+    }
+
+    private void Dispatch(Live live)
+    {
+        var saga = live.State;
+        foreach (var effect in live.Effects)
+            if (effect is Effect.Send send) _engine.Outbox.Send(saga, send);
+        live.Dispatched();
+        if (saga.Ended)
+        {
+            _live.Remove(saga.Id);
+            _engine.Ended(saga);
+        }
+        else Arm(live);
+    }
+
+    /// <summary>Another node, or an earlier life of the same id, has written: what was decided is void, and is decided again on what the store has.</summary>
+    private async Task DecideAgainAsync(Live live)
+    {
+        Telemetry.Conflicts.Add(1);
+        SagaState? stored;
+        try
+        {
+            stored = await _engine.Store.FindAsync(live.State.Id, CancellationToken.None).ConfigureAwait(false);
+        }
+        catch (StoreUnavailableException e)
+        {
+            Doubt(live, e);
+            return;
+        }
+        foreach (var start in live.Batch.OfType<StartMail>()) start.Reply(Existing(start, stored!));
+        if (stored is null or { Ended: true } || live.Durable is null)
+        {
+            // A start met an id in use: the saga in memory was never one. Other mail in the batch is for the stored saga.
+            _live.Remove(live.State.Id);
+            foreach (var mail in live.Batch)
+                if (mail is RequestMail request) request.Reply(Missing(request, stored));
+            live.Reset(stored ?? live.State);
+            return;
+        }
+        live.Reset(stored);
+        foreach (var mail in live.Batch) Fold(live, mail);
+    }
+
+    private void Doubt(Live live, StoreUnavailableException why)
+    {
+        foreach (var mail in live.Batch) Unanswered(mail, why);
+        if (live.Durable is null) _live.Remove(live.State.Id);
+        else
+        {
+            live.Reset(live.Durable);
+            live.Doubtful = true;
+            _engine.Pump.Schedule(live.State.Id, _engine.Now + EngineParts.StoreRetryDelay);
+        }
+        live.LeaveBatch();
+        _batch.Remove(live);
+    }
+
+    private void Leave(Live live)
+    {
+        foreach (var mail in live.Batch)
+        {
+            if (mail is StartMail start) start.Reply(Started(live, start));
+            else if (mail is RequestMail request) request.Reply(new RequestResult(RequestOutcome.Accepted, live.Durable));
+        }
+        if (live is { Dirty: true, IsLazy: false }) Wait(live);
+        live.LeaveBatch();
+    }
+
+    private void Wait(Live live)
+    {
+        live.IsLazy = true;
+        _lazy.Add(live);
+        if (_flushSet) return;
+        _flushSet = true;
+        _flush.Change(_engine.Options.LazyFlush, Timeout.InfiniteTimeSpan);
+    }
+
+    /// <summary>Sees to it that the timer pump calls when the saga's next time comes. An earlier call than needed only asks again.</summary>
+    private void Arm(Live live)
+    {
+        if (Timers.Next(live.State) is not { } next || next >= live.Alarm) return;
+        live.Alarm = next;
+        _engine.Pump.Schedule(live.State.Id, next);
+    }
+
+    private static StartResult Started(Live live, StartMail start) =>
+        ReferenceEquals(live.Starter, start)
+            ? new StartResult(StartOutcome.Started, live.Durable)
+            : Existing(start, live.Durable!);
+
+    private static StartResult Existing(StartMail start, SagaState stored) =>
+        stored.Definition == start.Definition.Name && stored.Input.Equals(start.Request.Input)
+            ? new StartResult(StartOutcome.Exists, stored)
+            : new StartResult(StartOutcome.Differs, stored, stored.Definition != start.Definition.Name
+                ? $"Saga '{stored.Id}' is one of '{stored.Definition}', not of '{start.Definition.Name}'. Use another id."
+                : $"Saga '{stored.Id}' was started with another input. Use another id, or send the same input.");
+
+    private RequestResult Missing(RequestMail request, SagaState? stored)
+    {
+        if (stored is null) return new RequestResult(RequestOutcome.NotFound, null, $"There is no saga '{request.Id}'.");
+        if (_engine.FindDefinition(stored.Definition, stored.DefinitionVersion) is not { } definition)
+            return new RequestResult(RequestOutcome.WrongState, stored, $"Saga '{request.Id}' is one of '{stored.Definition}' v{stored.DefinitionVersion}, which this node does not have. Load that version.");
+        return new RequestResult(RequestOutcome.WrongState, stored, Decider.Decide(definition, stored, request.Happened, _engine.Now).Refused);
+    }
+
+    private static void Unanswered(Mail mail, StoreUnavailableException why)
+    {
+        if (mail is StartMail start) start.Fail(why);
+        else if (mail is RequestMail request) request.Fail(why);
+    }
+}

@@ -1,0 +1,57 @@
+using System.Diagnostics;
+using System.Diagnostics.Metrics;
+using Microsoft.Extensions.Logging;
+
+namespace Sagas.Runtime;
+
+/// <summary>Every metric, span and log name of the engine.</summary>
+internal static class Telemetry
+{
+    public const string Name = "Sagas";
+
+    public static readonly ActivitySource Source = new(Name);
+    public static readonly Meter Meter = new(Name);
+
+    public static readonly Counter<long> Started = Meter.CreateCounter<long>("sagas.started", "{saga}", "Sagas started.");
+    public static readonly Counter<long> Ended = Meter.CreateCounter<long>("sagas.ended", "{saga}", "Sagas ended, by status.");
+    public static readonly Histogram<double> Duration = Meter.CreateHistogram<double>("sagas.duration", "s", "From start to end.");
+    public static readonly Counter<long> Commits = Meter.CreateCounter<long>("sagas.commits", "{commit}", "Saga versions made durable.");
+    public static readonly Counter<long> StoreWrites = Meter.CreateCounter<long>("sagas.store.writes", "{call}", "Commit calls to the store.");
+    public static readonly Counter<long> Conflicts = Meter.CreateCounter<long>("sagas.conflicts", "{commit}", "Commits that met another version.");
+    public static readonly Counter<long> CommandsSent = Meter.CreateCounter<long>("sagas.commands", "{command}", "Commands sent.");
+    public static readonly Counter<long> Envelopes = Meter.CreateCounter<long>("sagas.envelopes", "{message}", "Bus messages sent with commands.");
+    public static readonly Counter<long> ReplyEnvelopes = Meter.CreateCounter<long>("sagas.replies.envelopes", "{message}", "Bus messages received with replies.");
+    public static readonly Counter<long> RepliesIgnored = Meter.CreateCounter<long>("sagas.replies.ignored", "{reply}", "Replies for sagas that have ended or are not here.");
+    public static readonly Counter<long> Parked = Meter.CreateCounter<long>("sagas.parked", "{saga}", "Sagas parked because a decision broke an invariant.");
+}
+
+/// <summary>Every log message of the engine.</summary>
+internal static partial class Log
+{
+    [LoggerMessage(1, LogLevel.Information, "Node {Node} has opened its store: {Count} unfinished sagas go on.")]
+    public static partial void Opened(this ILogger log, string node, int count);
+
+    [LoggerMessage(2, LogLevel.Error, "Saga {Saga} is one of {Definition} v{Version}, which this node does not have; it waits until that version is loaded again.")]
+    public static partial void DefinitionMissing(this ILogger log, SagaId saga, string definition, int version);
+
+    [LoggerMessage(3, LogLevel.Error, "{Count} commits failed; what they decided is not acknowledged, and is asked again once the store answers.")]
+    public static partial void CommitFailed(this ILogger log, Exception why, int count);
+
+    [LoggerMessage(4, LogLevel.Error, "Saga {Saga} of {Definition} is parked: a decision went wrong. It is paused as it was; the others go on. Please report this.")]
+    public static partial void Parked(this ILogger log, Exception why, SagaId saga, string definition);
+
+    [LoggerMessage(5, LogLevel.Warning, "{Count} commands to {Participant} could not be sent; they are sent again until their attempts time out.")]
+    public static partial void SendFailed(this ILogger log, Exception why, string participant, int count);
+
+    [LoggerMessage(6, LogLevel.Information, "Saga {Saga} of {Definition} has ended: {Status}.")]
+    public static partial void SagaEnded(this ILogger log, SagaId saga, string definition, SagaStatus status);
+
+    [LoggerMessage(7, LogLevel.Warning, "Saga {Saga} of {Definition} is stuck at {Step}: {Reason}")]
+    public static partial void SagaStuck(this ILogger log, SagaId saga, string definition, string step, string reason);
+
+    [LoggerMessage(8, LogLevel.Critical, "A worker of the engine has stopped. Restart this node; nothing acknowledged is lost.")]
+    public static partial void WorkerStopped(this ILogger log, Exception why);
+
+    [LoggerMessage(9, LogLevel.Information, "Node {Node} has stopped.")]
+    public static partial void Stopped(this ILogger log, string node);
+}
