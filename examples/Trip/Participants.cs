@@ -60,11 +60,11 @@ public sealed class Money(DataFolder data) : IStepHandler<HoldMoney, Hold>, ISte
     public Task HandleAsync(ReleaseMoney command, CommandContext context, CancellationToken cancel) =>
         _money.OnceAsync(context.Key, () => After(command.Hold, "released", context));
 
-    public Task HandleAsync(Capture command, CommandContext context, CancellationToken cancel) =>
-        _money.OnceAsync(context.Key, () =>
-            After(command.Hold, "captured", context) is { Item: Magic.FrozenCard }
-                ? throw new RefusedException("card-frozen", "The card was frozen after the money was held.")
-                : After(command.Hold, "captured", context));
+    public Task HandleAsync(Capture command, CommandContext context, CancellationToken cancel) => _money.OnceAsync(context.Key, () =>
+    {
+        var captured = After(command.Hold, "captured", context);
+        return captured.Item != Magic.FrozenCard ? captured : throw new RefusedException("card-frozen", "The card was frozen after the money was held.");
+    });
 
     private Line After(string id, string what, CommandContext context) => _money.FindHold(id) is { } hold
         ? new Line(context.Key, what, id, context.Saga, hold.Item, hold.Amount, DateTimeOffset.UtcNow)
