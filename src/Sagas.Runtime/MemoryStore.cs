@@ -74,6 +74,13 @@ public sealed class MemoryStore : ISagaStore
     }
 
     /// <inheritdoc/>
+    public ValueTask<DateTimeOffset?> OldestUnfinishedAsync(CancellationToken cancel)
+    {
+        lock (_index.Gate)
+            return new(_sagas.Values.Where(static kept => !kept.Entry.State!.Ended).Min(static kept => (DateTimeOffset?)kept.Entry.State!.StartedAt));
+    }
+
+    /// <inheritdoc/>
     public async ValueTask DisposeAsync()
     {
         if (_retention is not null) await _retention.DisposeAsync().ConfigureAwait(false);
