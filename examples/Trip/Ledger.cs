@@ -37,7 +37,8 @@ public sealed class Ledger
     public Ledger(string path)
     {
         Directory.CreateDirectory(Path.GetDirectoryName(Path.GetFullPath(path))!);
-        foreach (var line in Read(path, out var whole)) Apply(line);
+        var lines = Read(path, out var whole);
+        foreach (var line in lines) Apply(line);
         _file = new FileStream(path, FileMode.OpenOrCreate, FileAccess.Write, FileShare.Read, bufferSize: 0);
         _file.SetLength(whole);
         _file.Seek(0, SeekOrigin.End);
