@@ -209,7 +209,7 @@ public sealed class JournalStoreCrashTests
         endless.State.HistoryCount.ShouldBe(2 + 600 * 3);
         // What lives may be a quarter of what is kept, and the long history alone is some thirty segments.
         most.ShouldBeLessThan(150);
-        disk.Paths.Last(static path => path.EndsWith(".segment", StringComparison.Ordinal)).ShouldBeGreaterThan(Path.Combine(world.Options.Path, "000000000300"));
+        disk.Paths.First(static path => path.EndsWith(".segment", StringComparison.Ordinal)).ShouldBeGreaterThan(Path.Combine(world.Options.Path, "000000000060"));
         await store.DisposeAsync();
         await (await world.OpenAsync(disk, "at last")).DisposeAsync();
     }
