@@ -9,7 +9,7 @@ namespace Sagas.Participants;
 /// Runs the participants of this process. A transport hands in envelopes (<see cref="AcceptAsync"/>) and says how replies travel; each item takes its turn,
 /// passes the barrier, and its reply leaves in the next envelope to the queue that the command named.
 /// </summary>
-public sealed class ParticipantHost : IHostedLifecycleService, IAsyncDisposable
+public sealed class ParticipantHost : IHostedLifecycleService, IAsyncDisposable, IDisposable
 {
     // How long a handler may take whose item states no deadline, or one that has passed already (late mail, or clocks that differ).
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(10);
@@ -103,6 +103,9 @@ public sealed class ParticipantHost : IHostedLifecycleService, IAsyncDisposable
         await _stop.CancelAsync();
         await _store.DisposeAsync();
     }
+
+    /// <summary>Closes the barrier, for containers that are not disposed asynchronously.</summary>
+    public void Dispose() => DisposeAsync().AsTask().GetAwaiter().GetResult();
 
     /// <summary>One item from its turn to its reply. Never throws.</summary>
     private ValueTask HandleAsync(Work work)
