@@ -132,8 +132,18 @@ public sealed class ParticipantHost : IHostedLifecycleService, IAsyncDisposable,
         {
             var replying = _barrier.HandleAsync(item, handler, work.Participant.Handlers, deadline.Token);
             // A timer only for those who wait: most handlers have answered by now.
-            if (!replying.IsCompleted) deadline.CancelAfter(Remaining(item));
-            reply = await replying;
+            if (replying.IsCompleted)
+                reply = await replying;
+            else
+            {
+                var overdue = new Overdue(work, _logger);
+                await using (deadline.Token.UnsafeRegister(static overdue => ((Overdue)overdue!).Begin(), overdue))
+                {
+                    deadline.CancelAfter(Remaining(item));
+                    reply = await replying;
+                }
+                overdue.End();
+            }
         }
         catch (Exception e)
         {
@@ -159,6 +169,24 @@ public sealed class ParticipantHost : IHostedLifecycleService, IAsyncDisposable,
 
     private TimeSpan Remaining(CommandItem item) =>
         item.Deadline - _time.GetUtcNow() is { Ticks: > 0 } left && left.TotalMilliseconds < int.MaxValue ? left : Patience;
+
+    /// <summary>An item whose handler goes on after its deadline.</summary>
+    private sealed class Overdue(Work work, ILogger logger)
+    {
+        private bool _lent;
+
+        public void Begin()
+        {
+            Log.Overdue(logger, work.Item.Saga, work.Item.Step, work.Item.Phase.Word(), work.Item.Attempt);
+            work.Participant.Lane.Lend();
+            _lent = true;
+        }
+
+        public void End()
+        {
+            if (_lent) work.Participant.Lane.Return();
+        }
+    }
 
     private static ReplyItem Unknown(in Work work)
     {

@@ -141,6 +141,17 @@ public sealed class ParticipantHostTests
     }
 
     [Fact]
+    public async Task A_handler_that_overstays_its_deadline_gives_its_place_to_another()
+    {
+        var hung = new TaskCompletionSource<Seat>();
+        await using var office = await Office.OpenAsync(agent => agent.Try = (context, _) => context.Saga == "hung" ? hung.Task : Task.FromResult(new Seat("1")), p => p.WithConcurrency(1));
+        await office.SendAsync([Office.Try("hung") with { Deadline = DateTimeOffset.UtcNow.AddMilliseconds(30) }, Office.Try("next")]);
+        (await office.RepliesAsync(1)).ShouldHaveSingleItem().Saga.ShouldBe("next");
+        hung.SetResult(new Seat("1"));
+        await office.RepliesAsync(2);
+    }
+
+    [Fact]
     public async Task A_command_that_nobody_handles_is_an_error_with_advice()
     {
         await using var desk = await Desk.OpenAsync(p => p.UseMemoryBarrier());
