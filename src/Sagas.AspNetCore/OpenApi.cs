@@ -47,7 +47,7 @@ internal static class OpenApi
         var start = Calls.All.First(call => call.Body == "Input");
         foreach (var definition in definitions.GroupBy(d => d.Name).Select(versions => versions.MaxBy(d => d.Version)!).OrderBy(d => d.Name, StringComparer.Ordinal))
         {
-            var schema = Definitions.SchemaOf(definition.InputType) ?? new JsonObject();
+            var schema = Sagas.AspNetCore.Schemas.Of(definition.InputType) ?? new JsonObject();
             var example = ExampleOf(schema);
             var name = definition.Name + ".input";
             schemas[name] = Rebased(schema, "#/components/schemas/" + name);
