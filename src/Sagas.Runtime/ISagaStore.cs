@@ -10,7 +10,9 @@ public interface ISagaStore : IAsyncDisposable
 
     /// <summary>
     /// Commits each saga whose stored version is <c>State.Version - 1</c> (0: not stored), with its new history. Returns once all are durable, one outcome
-    /// each, in order. One saga's conflict does not hold up the others.
+    /// each, in order. One saga's conflict does not hold up the others. Until it returns, readers see the version before; a commit on a saga of which
+    /// another commit is under way is decided when that one has ended. A saga's id, definition, tags and start never change after its first commit; times
+    /// are kept to the millisecond. What has begun is not given up by <paramref name="cancel"/>.
     /// </summary>
     /// <exception cref="StoreUnavailableException">The store cannot say: each commit may or may not have happened.</exception>
     ValueTask<ImmutableArray<CommitOutcome>> CommitAsync(IReadOnlyList<SagaCommit> commits, CancellationToken cancel);
@@ -25,7 +27,7 @@ public interface ISagaStore : IAsyncDisposable
     /// <exception cref="FormatException">The cursor is none of this store's.</exception>
     ValueTask<SagaPage> ListAsync(SagaFilter filter, int limit, string? cursor, CancellationToken cancel);
 
-    /// <summary>How many sagas match, by status.</summary>
+    /// <summary>How many sagas match, by status; a status without any is left out.</summary>
     ValueTask<ImmutableDictionary<SagaStatus, long>> CountAsync(SagaFilter filter, CancellationToken cancel);
 
     /// <summary>When the oldest unfinished saga was started; null: none is unfinished.</summary>
@@ -58,7 +60,20 @@ public enum CommitOutcome
 /// <param name="StartedAfter">Started at this time or later.</param>
 /// <param name="StartedBefore">Started before this time.</param>
 public sealed record SagaFilter(ImmutableArray<SagaStatus>? Statuses = null, string? Definition = null, ImmutableArray<KeyValuePair<string, string>>? Tags = null,
-    string? Step = null, string? Text = null, DateTimeOffset? StartedAfter = null, DateTimeOffset? StartedBefore = null);
+    string? Step = null, string? Text = null, DateTimeOffset? StartedAfter = null, DateTimeOffset? StartedBefore = null)
+{
+    /// <summary>
+    /// Where <see cref="Step"/> stands in each definition that has it. The engine fills it in, because a state names no steps; a store
+    /// asked for a step looks at these places only, and finds nothing when there are none.
+    /// </summary>
+    public ImmutableArray<StepPlace> StepPlaces { get; init; } = [];
+}
+
+/// <summary>A step's place in one version of a definition.</summary>
+/// <param name="Definition">The definition's name.</param>
+/// <param name="Version">Its version.</param>
+/// <param name="Index">The step's index in <see cref="SagaState.Steps"/>.</param>
+public readonly record struct StepPlace(string Definition, int Version, int Index);
 
 /// <summary>One page of a listing.</summary>
 /// <param name="Items">The sagas.</param>

@@ -1,0 +1,126 @@
+namespace Sagas.Participants;
+
+/// <summary>An item on its way through a participant.</summary>
+internal readonly record struct Work(CommandItem Item, Participant Participant, SendReplies Send);
+
+/// <summary>
+/// A participant's queue: items begin in order of arrival, so many at a time. They run on the thread that took them, without a task of their own, as long as
+/// their handlers do not wait; should one block its thread, another thread already stands by to go on with the queue.
+/// </summary>
+internal sealed class Lane(int concurrency, Func<Work, ValueTask> handle) : IThreadPoolWorkItem
+{
+    // So many items in one go before other work of the process has its turn.
+    private const int Stint = 64;
+    private const int MostWaiting = 1024;
+
+    private readonly Lock _gate = new();
+    private readonly Queue<Work> _waiting = new();
+    private int _running;
+    private bool _helperCalled, _closed;
+    private TaskCompletionSource? _room, _idle;
+
+    /// <summary>Takes the items; waits first while too many wait already.</summary>
+    public async ValueTask AcceptAsync(IReadOnlyList<CommandItem> items, Participant participant, SendReplies send, CancellationToken cancel)
+    {
+        while (true)
+        {
+            Task room;
+            lock (_gate)
+            {
+                if (_closed) return;
+                if (_waiting.Count < MostWaiting)
+                {
+                    for (var i = 0; i < items.Count; i++) _waiting.Enqueue(new Work(items[i], participant, send));
+                    CallHelper_NeedsLock();
+                    return;
+                }
+                room = (_room ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)).Task;
+            }
+            await room.WaitAsync(cancel);
+        }
+    }
+
+    /// <summary>Takes an item back that was here before: it does not wait for room.</summary>
+    public void Again(in Work work)
+    {
+        lock (_gate)
+        {
+            if (_closed) return;
+            _waiting.Enqueue(work);
+            CallHelper_NeedsLock();
+        }
+    }
+
+    /// <summary>Begins nothing more; completes when what runs has ended.</summary>
+    public Task CloseAsync()
+    {
+        lock (_gate)
+        {
+            _closed = true;
+            _waiting.Clear();
+            _room?.TrySetResult();
+            _idle ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+            if (_running == 0) _idle.TrySetResult();
+            return _idle.Task;
+        }
+    }
+
+    public int Running { get { lock (_gate) return _running; } }
+
+    void IThreadPoolWorkItem.Execute()
+    {
+        lock (_gate) _helperCalled = false;
+        for (var i = 0; i < Stint; i++)
+        {
+            Work work;
+            lock (_gate)
+            {
+                if (!TryTake_NeedsLock(out work)) return;
+                CallHelper_NeedsLock();
+            }
+            var done = handle(work);
+            if (done.IsCompleted) Ended();
+            else _ = EndAsync(done);
+        }
+        lock (_gate) CallHelper_NeedsLock();
+    }
+
+    private async Task EndAsync(ValueTask done)
+    {
+        await done;
+        Ended();
+    }
+
+    private void Ended()
+    {
+        lock (_gate)
+        {
+            _running--;
+            if (_running == 0) _idle?.TrySetResult();
+            CallHelper_NeedsLock();
+        }
+    }
+
+    private bool TryTake_NeedsLock(out Work work)
+    {
+        if (_running >= concurrency || !_waiting.TryDequeue(out work))
+        {
+            work = default;
+            return false;
+        }
+        _running++;
+        if (_room is not null && _waiting.Count < MostWaiting)
+        {
+            _room.TrySetResult();
+            _room = null;
+        }
+        return true;
+    }
+
+    private void CallHelper_NeedsLock()
+    {
+        if (_helperCalled || _waiting.Count == 0 || _running >= concurrency) return;
+        _helperCalled = true;
+        ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
+    }
+}

@@ -1,0 +1,175 @@
+using System.Collections.Concurrent;
+using System.Collections.Frozen;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+
+namespace Sagas.Participants;
+
+/// <summary>
+/// Runs the participants of this process. A transport hands in envelopes (<see cref="AcceptAsync"/>) and says how replies travel; each item takes its turn,
+/// passes the barrier, and its reply leaves in the next envelope to the queue that the command named.
+/// </summary>
+public sealed class ParticipantHost : IHostedLifecycleService, IAsyncDisposable
+{
+    // How long a handler may take whose item states no deadline, or one that has passed already (late mail, or clocks that differ).
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(10);
+
+    private readonly FrozenDictionary<string, Participant> _participants;
+    private readonly IBarrierStore _store;
+    private readonly Barrier _barrier;
+    private readonly Turns _turns = new();
+    private readonly ConcurrentDictionary<(string ReplyTo, SendReplies Send), ReplyOutbox> _outboxes = new();
+    private readonly TaskCompletionSource _opened = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly CancellationTokenSource _stop = new();
+    private readonly TimeProvider _time;
+    private readonly ILogger<ParticipantHost> _logger;
+    private int _disposed;
+
+    internal ParticipantHost(ParticipantRegistry registry, IServiceProvider services, ILogger<ParticipantHost> logger)
+    {
+        _logger = logger;
+        _time = ParticipantsBuilder.Time(services);
+        _store = registry.Barrier?.Invoke(services) ?? new MemoryBarrier(registry.Retention, _time);
+        _barrier = new Barrier(_store, _time);
+        _participants = registry.Names.ToFrozenDictionary(name => name,
+            name => new Participant(name, registry.Bind(name, services), new Lane(registry.Concurrency, HandleAsync)), StringComparer.Ordinal);
+    }
+
+    /// <summary>The names of this process's participants.</summary>
+    public IReadOnlyCollection<string> Participants => _participants.Keys;
+
+    /// <summary>How long a stopping host waits for what runs. Default 10 s.</summary>
+    public TimeSpan DrainTimeout { get; init; } = TimeSpan.FromSeconds(10);
+
+    /// <summary>
+    /// Takes an envelope. Returns once its items wait their turn, not when they are handled; waits while the participant is full or not yet started. After the
+    /// host has stopped, envelopes are dropped: the engine asks again.
+    /// </summary>
+    /// <param name="participant">For whom it is.</param>
+    /// <param name="batch">The commands.</param>
+    /// <param name="send">How replies travel. Pass the same delegate each time: replies are gathered by it and by queue.</param>
+    /// <param name="cancel">Ends the waiting; nothing was taken then.</param>
+    /// <exception cref="ArgumentException">No such participant here.</exception>
+    public async ValueTask AcceptAsync(string participant, CommandBatch batch, SendReplies send, CancellationToken cancel = default)
+    {
+        if (!_participants.TryGetValue(participant, out var addressed))
+            throw new ArgumentException($"There is no participant '{participant}' in this process. Add it with AddSagaParticipants(p => p.Add<Handler>(\"{participant}\")).", nameof(participant));
+        if (!_opened.Task.IsCompletedSuccessfully) await _opened.Task.WaitAsync(cancel);
+        await addressed.Lane.AcceptAsync(batch.Items, addressed, send, cancel);
+    }
+
+    /// <summary>Opens the barrier, before anything else of the host starts.</summary>
+    public async Task StartingAsync(CancellationToken cancellationToken)
+    {
+        if (_opened.Task.IsCompleted) return;
+        await _store.OpenAsync(cancellationToken);
+        foreach (var participant in _participants.Values)
+            Log.Participates(_logger, participant.Name, string.Join(", ", participant.Handlers.Keys));
+        _opened.TrySetResult();
+    }
+
+    /// <summary>Opens the barrier unless it is open.</summary>
+    public Task StartAsync(CancellationToken cancellationToken) => StartingAsync(cancellationToken);
+
+    /// <summary>Does nothing.</summary>
+    public Task StartedAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+    /// <summary>Begins nothing more, lets end what runs, sends its replies: before anything else of the host stops, so that the bus is still there.</summary>
+    public async Task StoppingAsync(CancellationToken cancellationToken)
+    {
+        using var patience = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        patience.CancelAfter(DrainTimeout);
+        try
+        {
+            await Task.WhenAll(_participants.Values.Select(p => p.Lane.CloseAsync())).WaitAsync(patience.Token);
+            await Task.WhenAll(_outboxes.Values.Select(o => o.FlushAsync())).WaitAsync(patience.Token);
+        }
+        catch (OperationCanceledException)
+        {
+            Log.StoppedHalfway(_logger, _participants.Values.Sum(p => p.Lane.Running));
+        }
+    }
+
+    /// <summary>Stops as <see cref="StoppingAsync"/> does.</summary>
+    public Task StopAsync(CancellationToken cancellationToken) => StoppingAsync(cancellationToken);
+
+    /// <summary>Does nothing.</summary>
+    public Task StoppedAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+    /// <summary>Closes the barrier.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        if (Interlocked.Exchange(ref _disposed, 1) != 0) return;
+        await _stop.CancelAsync();
+        await _store.DisposeAsync();
+    }
+
+    /// <summary>One item from its turn to its reply. Never throws.</summary>
+    private ValueTask HandleAsync(Work work)
+    {
+        var item = work.Item;
+        if (!work.Participant.Handlers.TryGetValue(item.Command, out var handler) || !handler.Takes(item.Phase))
+        {
+            Answer(work, Unknown(work));
+            return ValueTask.CompletedTask;
+        }
+        Turn? turn = null;
+        if (item.Phase != Phase.Check && (turn = _turns.TryEnter(work)) is null) return ValueTask.CompletedTask;
+        return RunAsync(work, handler, turn);
+    }
+
+    private async ValueTask RunAsync(Work work, CommandHandler handler, Turn? turn)
+    {
+        var item = work.Item;
+        var started = Telemetry.Now;
+        var activity = Telemetry.Start(work.Participant.Name, item);
+        using var deadline = new CancellationTokenSource();
+        ReplyItem reply;
+        try
+        {
+            var replying = _barrier.HandleAsync(item, handler, work.Participant.Handlers, deadline.Token);
+            // A timer only for those who wait: most handlers have answered by now.
+            if (!replying.IsCompleted) deadline.CancelAfter(Remaining(item));
+            reply = await replying;
+        }
+        catch (Exception e)
+        {
+            reply = item.Error(e.GetType().Name, e.Message);   // the barrier's store failed: what became of the item is unknown
+        }
+        Telemetry.Answered(work.Participant.Name, reply, started, activity);
+        Answer(work, reply);
+        if (turn is null || _turns.Leave(turn) is not { } waiting) return;
+        foreach (var next in waiting)
+            if (next.Item.Phase == item.Phase && next.Item.Payload.IsNull == item.Payload.IsNull) Answer(next, reply with { Attempt = next.Item.Attempt });
+            else next.Participant.Lane.Again(next);
+    }
+
+    private void Answer(in Work work, ReplyItem reply)
+    {
+        if (reply.Outcome == Outcome.Error) Log.Failed(_logger, reply.Saga, reply.Step, reply.Phase.Word(), reply.Attempt, reply.Code, reply.Message);
+        else if (reply.Outcome == Outcome.Refused && _logger.IsEnabled(LogLevel.Debug)) Log.Refused(_logger, reply.Saga, reply.Step, reply.Phase.Word(), reply.Code, reply.Message);
+        var key = (work.Item.ReplyTo, work.Send);
+        if (!_outboxes.TryGetValue(key, out var outbox))
+            outbox = _outboxes.GetOrAdd(key, static (k, host) => new ReplyOutbox(k.ReplyTo, k.Send, host._logger, host._stop.Token), this);
+        outbox.Add(reply);
+    }
+
+    private TimeSpan Remaining(CommandItem item) =>
+        item.Deadline - _time.GetUtcNow() is { Ticks: > 0 } left && left.TotalMilliseconds < int.MaxValue ? left : Patience;
+
+    private static ReplyItem Unknown(in Work work)
+    {
+        var (item, participant) = (work.Item, work.Participant);
+        return item.Error("unknown-command", participant.Handlers.ContainsKey(item.Command)
+            ? $"Participant '{participant.Name}' does not take command '{item.Command}' in phase {item.Phase.Word()}. Handle it with {(item.Phase is Phase.Try or Phase.Confirm or Phase.Cancel ? "an ITccHandler" : "an IStepHandler")}, or draw the step as the other kind."
+            : $"Participant '{participant.Name}' handles no command '{item.Command}' for step '{item.Step}'; it takes {string.Join(", ", participant.Handlers.Keys)}. Add a handler for it, or send the step .To another participant.");
+    }
+}
+
+/// <summary>A participant of this process.</summary>
+internal sealed class Participant(string name, Dictionary<string, CommandHandler> handlers, Lane lane)
+{
+    public string Name { get; } = name;
+    public Dictionary<string, CommandHandler> Handlers { get; } = handlers;
+    public Lane Lane { get; } = lane;
+}
