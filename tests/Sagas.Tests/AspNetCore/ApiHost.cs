@@ -60,7 +60,7 @@ internal sealed class ReserveAgain : Saga<TripRequest, TripBooked>
 }
 
 /// <summary>Sagas in memory; can be told to break.</summary>
-internal sealed class MemoryStore : ISagaStore
+internal sealed class BreakableStore : ISagaStore
 {
     private readonly ConcurrentDictionary<string, (SagaState State, ImmutableArray<HistoryEntry> History)> _sagas = new();
 
@@ -175,7 +175,7 @@ internal sealed class ApiHost : IAsyncDisposable
         _client = new HttpClient(new SocketsHttpHandler { AllowAutoRedirect = false }) { BaseAddress = new Uri(app.Urls.First()) };
     }
 
-    public MemoryStore Store => (MemoryStore)_app.Services.GetRequiredService<ISagaStore>();
+    public BreakableStore Store => (BreakableStore)_app.Services.GetRequiredService<ISagaStore>();
 
     public ScriptedTransport Participants => (ScriptedTransport)_app.Services.GetRequiredService<ITransport>();
 
@@ -186,7 +186,7 @@ internal sealed class ApiHost : IAsyncDisposable
         var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
         builder.WebHost.UseKestrelCore().UseUrls("http://127.0.0.1:0");
         builder.Services.AddRoutingCore().AddLogging();
-        builder.Services.AddSingleton<ISagaStore>(new MemoryStore());
+        builder.Services.AddSingleton<ISagaStore>(new BreakableStore());
         var participants = new ScriptedTransport { Script = script ?? ScriptedTransport.Ok };
         builder.Services.AddSingleton<ITransport>(participants);
         builder.Services.AddSagas(s => s.AddSaga<BookTrip>().AddSaga<Reserve>().AddSaga<ReserveAgain>().Configure(o =>

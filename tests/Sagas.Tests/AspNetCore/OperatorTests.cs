@@ -66,7 +66,7 @@ public sealed class OperatorTests
     [InlineData("retry", """{"reason":"  "}""", "reason-required", "$.reason")]
     [InlineData("pause", """{"reason":7}""", "reason-required", "$.reason")]
     [InlineData("resume", "[]", "bad-body", "$")]
-    [InlineData("terminate", "", "malformed-json", "$")]
+    [InlineData("terminate", "", "reason-required", "$.reason")]
     [InlineData("steps/seat/resolve", """{"outcome":"done"}""", "reason-required", "$.reason")]
     [InlineData("steps/seat/resolve", """{"outcome":"maybe","reason":"seen"}""", "bad-body", "$.outcome")]
     [InlineData("steps/seat/resolve", """{"outcome":"notDone","result":1,"reason":"seen"}""", "bad-body", "$.result")]
@@ -75,6 +75,13 @@ public sealed class OperatorTests
         await using var api = await ApiHost.StartAsync(ScriptedTransport.Silent);
         await api.Post(ApiHost.Start + "&id=a");
         (await api.Post("/api/v1/sagas/a/" + call, body)).ShouldBeProblem(400, name).At("path").ShouldBe(path);
+    }
+
+    [Fact]
+    public async Task A_request_without_a_body_lacks_a_reason()
+    {
+        await using var api = await ApiHost.StartAsync();
+        (await api.Send(HttpMethod.Post, "/api/v1/sagas/a/cancel")).ShouldBeProblem(400, "reason-required", "reason");
     }
 
     [Theory]

@@ -128,6 +128,7 @@ public sealed class ReadTests
     public async Task Stats_have_their_documented_shape()
     {
         await using var api = await ApiHost.StartAsync();
+        (await api.Get("/api/v1/stats")).At("oldestUnfinishedAt").ShouldBe("null");
         await api.Post("/api/v1/definitions/book-trip/sagas?wait=30");
         var stats = (await api.Get("/api/v1/stats")).Json;
         stats.EnumerateObject().Select(p => p.Name).ShouldBe(["byStatus", "startedPerSecond", "completedPerSecond", "compensatedPerSecond", "latencyMs", "oldestUnfinishedAt"]);
