@@ -62,65 +62,30 @@ internal sealed class ReserveAgain : Saga<TripRequest, TripBooked>
 /// <summary>Sagas in memory; can be told to break.</summary>
 internal sealed class BreakableStore : ISagaStore
 {
-    private readonly ConcurrentDictionary<string, (SagaState State, ImmutableArray<HistoryEntry> History)> _sagas = new();
+    private readonly MemoryStore _inner = new();
 
-    public bool Broken { get; set; }
-
+    /// <summary>What every call throws; null: the store works.</summary>
     public Exception? Fault { get; set; }
 
     public StoreHealth Health { get; set; } = StoreHealth.Good;
 
-    public ValueTask<IReadOnlyList<SagaState>> OpenAsync(CancellationToken cancel) => new([]);
+    private MemoryStore Working => Fault is null ? _inner : throw Fault;
 
-    public ValueTask<ImmutableArray<CommitOutcome>> CommitAsync(IReadOnlyList<SagaCommit> commits, CancellationToken cancel)
-    {
-        Check();
-        foreach (var (state, history) in commits)
-            _sagas.AddOrUpdate(state.Id.Value, _ => (state, history), (_, old) => (state, old.History.AddRange(history)));
-        return new([.. commits.Select(_ => CommitOutcome.Committed)]);
-    }
+    public ValueTask<IReadOnlyList<SagaState>> OpenAsync(CancellationToken cancel) => Working.OpenAsync(cancel);
 
-    public ValueTask<SagaState?> FindAsync(SagaId id, CancellationToken cancel)
-    {
-        Check();
-        return new(_sagas.TryGetValue(id.Value, out var saga) ? saga.State : null);
-    }
+    public ValueTask<ImmutableArray<CommitOutcome>> CommitAsync(IReadOnlyList<SagaCommit> commits, CancellationToken cancel) => Working.CommitAsync(commits, cancel);
 
-    public ValueTask<IReadOnlyList<HistoryEntry>?> HistoryAsync(SagaId id, int after, int limit, CancellationToken cancel)
-    {
-        Check();
-        return new(_sagas.TryGetValue(id.Value, out var saga) ? [.. saga.History.Where(e => e.Seq > after).Take(limit)] : (IReadOnlyList<HistoryEntry>?)null);
-    }
+    public ValueTask<SagaState?> FindAsync(SagaId id, CancellationToken cancel) => Working.FindAsync(id, cancel);
 
-    public ValueTask<SagaPage> ListAsync(SagaFilter filter, int limit, string? cursor, CancellationToken cancel)
-    {
-        Check();
-        var skip = cursor is null ? 0 : int.Parse(cursor, System.Globalization.CultureInfo.InvariantCulture);
-        var all = Matching(filter).OrderByDescending(s => s.StartedAt).ThenByDescending(s => s.Id).Skip(skip).Take(limit + 1).ToList();
-        return new(new SagaPage([.. all.Take(limit)], all.Count > limit ? $"{skip + limit}" : null));
-    }
+    public ValueTask<IReadOnlyList<HistoryEntry>?> HistoryAsync(SagaId id, int after, int limit, CancellationToken cancel) => Working.HistoryAsync(id, after, limit, cancel);
 
-    public ValueTask<ImmutableDictionary<SagaStatus, long>> CountAsync(SagaFilter filter, CancellationToken cancel)
-    {
-        Check();
-        return new(Matching(filter).GroupBy(s => s.Status).ToImmutableDictionary(g => g.Key, g => g.LongCount()));
-    }
+    public ValueTask<SagaPage> ListAsync(SagaFilter filter, int limit, string? cursor, CancellationToken cancel) => Working.ListAsync(filter, limit, cursor, cancel);
 
-    public ValueTask<DateTimeOffset?> OldestUnfinishedAsync(CancellationToken cancel) =>
-        new(_sagas.Values.Where(s => !s.State.Ended).Select(s => (DateTimeOffset?)s.State.StartedAt).Min());
+    public ValueTask<ImmutableDictionary<SagaStatus, long>> CountAsync(SagaFilter filter, CancellationToken cancel) => Working.CountAsync(filter, cancel);
 
-    public ValueTask DisposeAsync() => default;
+    public ValueTask<DateTimeOffset?> OldestUnfinishedAsync(CancellationToken cancel) => Working.OldestUnfinishedAsync(cancel);
 
-    private IEnumerable<SagaState> Matching(SagaFilter filter) => _sagas.Values.Select(s => s.State).Where(s =>
-        (filter.Statuses is not { } statuses || statuses.Contains(s.Status)) && (filter.Definition is null || s.Definition == filter.Definition)
-        && (filter.Tags ?? []).All(t => s.Tags.TryGetValue(t.Key, out var value) && value == t.Value)
-        && (filter.Text is null || s.Id.Value.StartsWith(filter.Text, StringComparison.Ordinal) || s.Tags.Values.Contains(filter.Text)));
-
-    private void Check()
-    {
-        if (Fault is not null) throw Fault;
-        if (Broken) throw new StoreUnavailableException("the disk is gone");
-    }
+    public ValueTask DisposeAsync() => _inner.DisposeAsync();
 }
 
 /// <summary>Participants that answer as they are told, and at once.</summary>

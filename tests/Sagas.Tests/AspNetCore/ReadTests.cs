@@ -73,7 +73,7 @@ public sealed class ReadTests
         foreach (var (query, ids) in new[]
         {
             ("status=Running,Stuck", "a b"), ("status=Completed", ""), ("definition=reserve", "a"), ("tag=team:blue", "b"), ("q=a", "a"), ("q=red", "a"),
-            ("startedAfter=2020-01-01T00:00:00Z&startedBefore=2020-01-01T00:00:00%2B02:00", "a b"), ("q=", "a b"),
+            ("startedAfter=2020-01-01T00:00:00Z&startedBefore=2099-01-01T00:00:00%2B02:00", "a b"), ("startedBefore=2020-01-01T00:00:00.5+02:00", ""), ("q=", "a b"),
         })
         {
             var list = await api.Get("/api/v1/sagas?" + query);

@@ -1,4 +1,5 @@
 using System.Text;
+using Sagas.Runtime;
 using Shouldly;
 using Xunit;
 
@@ -205,7 +206,7 @@ public sealed class StartTests
     public async Task A_store_that_does_not_answer_is_503_and_says_when_to_repeat()
     {
         await using var api = await ApiHost.StartAsync(ScriptedTransport.Silent);
-        api.Store.Broken = true;
+        api.Store.Fault = new StoreUnavailableException("the disk is gone");
         (await api.Get("/api/v1/sagas/a")).ShouldBeProblem(503, "store-unavailable", "Repeat").Header("Retry-After").ShouldBe("5");
         (await api.Post(ApiHost.Start + "&id=a")).ShouldBeProblem(503, "store-unavailable", "Repeat").Header("Retry-After").ShouldBe("5");
     }
