@@ -53,7 +53,7 @@ internal static class Batches
         try
         {
             var result = await engine.StartAsync(item.Request, cancel);
-            if (Starts.ProblemOf(item.Request, result) is { } problem) return (item.Id, "refused", problem);
+            if (Starts.ProblemOf(engine, item.Request, result) is { } problem) return (item.Id, "refused", problem);
             return (result.Saga!.Id.Value, result.Outcome == StartOutcome.Exists ? "exists" : "accepted", null);
         }
         catch (StoreUnavailableException)

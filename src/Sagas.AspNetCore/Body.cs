@@ -2,6 +2,7 @@ using System.Text;
 using System.Text.Json;
 using System.Text.Unicode;
 using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Http.Features;
 using Microsoft.Net.Http.Headers;
 
 namespace Sagas.AspNetCore;
@@ -21,15 +22,17 @@ internal static class Body
     /// <summary>The body as a payload.</summary>
     public static async Task<Payload> PayloadAsync(HttpContext http, int limit = Limit)
     {
-        ExpectJson(http.Request);
+        // No body at all is missing JSON rather than another media type.
+        if (HasBody(http)) ExpectJson(http.Request);
         var bytes = await BytesAsync(http, limit, "The body");
         if (FaultOf(bytes.Span) is { } fault) throw fault.Thrown();
         return new Payload(OnOneLine(bytes));
     }
 
-    /// <summary>The body as a JSON object, to be read field by field.</summary>
+    /// <summary>The body as a JSON object, to be read field by field; an empty one when there is no body.</summary>
     public static async Task<JsonDocument> ObjectAsync(HttpContext http, string example)
     {
+        if (!HasBody(http)) return JsonDocument.Parse("{}");
         var payload = await PayloadAsync(http);
         var document = JsonDocument.Parse(payload.Utf8);
         if (document.RootElement.ValueKind == JsonValueKind.Object) return document;
@@ -122,6 +125,8 @@ internal static class Body
         return type.Charset.HasValue && !type.Charset.Value!.Trim('"').Equals("utf-8", StringComparison.OrdinalIgnoreCase) ? null : type;
     }
 
+    private static bool HasBody(HttpContext http) => http.Features.Get<IHttpRequestBodyDetectionFeature>() is not { CanHaveBody: false };
+
     private static bool IsJson(MediaTypeHeaderValue type) =>
         type.MediaType.Equals("application/json", StringComparison.OrdinalIgnoreCase) || type.Suffix.Equals("json", StringComparison.OrdinalIgnoreCase);
 
@@ -134,8 +139,8 @@ internal static class Body
         {
             while (reader.Read())
             {
-                path.On(ref reader);
                 if (reader.TokenType == JsonTokenType.String && reader.ValueIsEscaped) reader.GetString();
+                path.On(ref reader);
             }
         }
         catch (JsonException e)

@@ -1,7 +1,6 @@
 using System.Buffers;
 using System.Text.Json;
 using System.Text.Json.Nodes;
-using System.Text.Json.Schema;
 using Microsoft.AspNetCore.Http;
 
 namespace Sagas.AspNetCore;
@@ -20,8 +19,8 @@ internal static class Definitions
         var definition = Named(http);
         var shape = Shape(definition);
         shape["versions"] = new JsonArray([.. http.Engine().Definitions.Where(d => d.Name == definition.Name).Select(d => d.Version).Order().Select(v => JsonValue.Create(v))]);
-        shape["inputSchema"] = SchemaOf(definition.InputType);
-        shape["resultSchema"] = SchemaOf(definition.ResultType);
+        shape["inputSchema"] = Schemas.Of(definition.InputType);
+        shape["resultSchema"] = Schemas.Of(definition.ResultType);
         return WriteAsync(http, shape);
     }
 
@@ -54,20 +53,6 @@ internal static class Definitions
             ["pivot"] = definition.Pivot is { } pivot ? definition.Steps[pivot].Name : null,
             ["steps"] = graph["steps"]!.DeepClone(),
         };
-    }
-
-    /// <summary>The JSON schema of a type, by the one serializer setup; null: the definition has no type, or the type has no schema.</summary>
-    public static JsonNode? SchemaOf(Type? type)
-    {
-        if (type is null) return null;
-        try
-        {
-            return SagaJson.Options.GetJsonSchemaAsNode(type, new JsonSchemaExporterOptions { TreatNullObliviousAsNonNullable = true });
-        }
-        catch (Exception e) when (e is NotSupportedException or InvalidOperationException)
-        {
-            return null;
-        }
     }
 
     private static SagaDefinition Named(HttpContext http)

@@ -18,6 +18,7 @@ internal static class Health
         var store = http.Engine().StoreHealth;
         if (store.Level == StoreLevel.Down)
             throw Problem.NotReady(store.Detail ?? "Nothing can be committed to the store. See the log of this node.").Thrown();
+        if (!http.Engine().IsReady) throw Problem.NotReady("The engine is not running: it starts, stops, or a worker broke. See the log of this node.").Thrown();
         return Answer.JsonAsync(http, 200, json =>
         {
             json.WriteStartObject();

@@ -41,13 +41,13 @@ internal static class OpenApi
     /// <summary>The document, for an API that stands at <paramref name="root"/>.</summary>
     public static JsonObject Document(IEnumerable<SagaDefinition> definitions, string root)
     {
-        var schemas = Schemas();
+        var schemas = Shapes();
         var paths = new JsonObject();
         foreach (var call in Calls.All) Add(paths, call.Path, call.Method, Operation(call, call.Parameters, Content(call.Body)));
         var start = Calls.All.First(call => call.Body == "Input");
         foreach (var definition in definitions.GroupBy(d => d.Name).Select(versions => versions.MaxBy(d => d.Version)!).OrderBy(d => d.Name, StringComparer.Ordinal))
         {
-            var schema = Definitions.SchemaOf(definition.InputType) ?? new JsonObject();
+            var schema = Schemas.Of(definition.InputType) ?? new JsonObject();
             var example = ExampleOf(schema);
             var name = definition.Name + ".input";
             schemas[name] = Rebased(schema, "#/components/schemas/" + name);
@@ -164,7 +164,7 @@ internal static class OpenApi
         return new JsonObject { [type] = media };
     }
 
-    private static JsonObject Schemas()
+    private static JsonObject Shapes()
     {
         var error = OrNull(Object(("step", OrNull(Text())), ("code", Text()), ("message", Text())));
         var counts = Object([.. Words.Statuses.Select(status => (status, Whole(0)))]);

@@ -36,9 +36,8 @@ internal sealed record Problem(string Name, string Title, int Status, string Det
 
     public static Problem BadBody(string path, string fault) => new("bad-body", "Bad body", 400, fault) { Path = path };
 
-    public static Problem BadInput(string definition, string? path, string? fault) =>
-        new("bad-input", "The input does not fit", 400,
-            fault ?? $"The input does not fit '{definition}' at {path ?? "$"}. See its input schema at /api/v1/definitions/{definition}.") { Path = path ?? "$" };
+    public static Problem BadInput(string definition, string path, string fault) =>
+        new("bad-input", "The input does not fit", 400, $"The input does not fit '{definition}' at {path}: {fault}. GET /api/v1/definitions/{definition} has its schema.") { Path = path };
 
     public static Problem UnknownDefinition(string name, int? version, string? detail = null) =>
         new("unknown-definition", "Unknown definition", 404, detail ??

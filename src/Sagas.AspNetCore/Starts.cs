@@ -16,7 +16,7 @@ internal static class Starts
         request = request with { Input = await Body.PayloadAsync(http) };
 
         var started = await engine.StartAsync(request, http.RequestAborted);
-        if (ProblemOf(request, started) is { } problem) throw problem.Thrown();
+        if (ProblemOf(engine, request, started) is { } problem) throw problem.Thrown();
         var saga = started.Saga!;
         if (wait is { } patience) saga = await WaitAsync(http, saga.Id, patience) ?? saga;
 
@@ -40,13 +40,13 @@ internal static class Starts
     }
 
     /// <summary>Why a start was not accepted; null: it was.</summary>
-    public static Problem? ProblemOf(StartRequest request, StartResult result) => result.Outcome switch
+    public static Problem? ProblemOf(SagaEngine engine, StartRequest request, StartResult result) => result.Outcome switch
     {
         StartOutcome.Started or StartOutcome.Exists => null,
         StartOutcome.Differs => Problem.IdReused(request.Id ?? result.Saga!.Id, result.Problem),
         StartOutcome.Busy => Problem.Busy(result.Problem),
         StartOutcome.UnknownDefinition => Problem.UnknownDefinition(request.Definition, request.Version, result.Problem),
-        _ => Problem.BadInput(request.Definition, result.Path, result.Problem),
+        _ => Problem.BadInput(request.Definition, result.Path ?? "$", Schemas.Expected(engine.FindDefinition(request.Definition, request.Version)?.InputType, result)),
     };
 
     /// <summary>The saga once it ended or the patience is over; as it stands when this node stops.</summary>

@@ -1,3 +1,4 @@
+using System.IO.Compression;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.FileProviders;
 using Swashbuckle.AspNetCore.SwaggerUI;
@@ -33,7 +34,7 @@ internal static class Swagger
 
     public static readonly (string Path, RequestDelegate Answer)[] Files =
     [
-        // Without the slash the page's own links would go astray; the middle slash of the route template also matches none.
+        // To a path from which the page's own links lead right.
         ("/swagger", IndexAsync),
         ("/swagger/index.html", http => TextAsync(http, Page, "text/html")),
         ("/swagger/start.js", http => TextAsync(http, Script, "text/javascript")),
@@ -70,6 +71,15 @@ internal static class Swagger
         if (!file.Exists) throw Problem.UnknownRoute(http.Request.Method, http.Request.Path).Thrown();
         http.Response.ContentType = type;
         await using var content = file.CreateReadStream();
-        await content.CopyToAsync(http.Response.Body, http.RequestAborted);
+        var packed = content.ReadByte() == 0x1f && content.ReadByte() == 0x8b;
+        content.Position = 0;
+        // Swashbuckle embeds most files packed; nearly every client takes them so.
+        if (packed && http.Request.Headers.AcceptEncoding.ToString().Contains("gzip", StringComparison.OrdinalIgnoreCase))
+        {
+            http.Response.Headers.ContentEncoding = "gzip";
+            packed = false;
+        }
+        await using var bytes = packed ? new GZipStream(content, CompressionMode.Decompress) : content;
+        await bytes.CopyToAsync(http.Response.Body, http.RequestAborted);
     }
 }
