@@ -60,7 +60,7 @@ public static class Demo
           curl -X POST '{{url}}/api/v1/definitions/book-trip/sagas?id=trip-2&wait=10' -H 'Content-Type: application/json' -d '{"city":"Paris","flight":"LX8","day":"2030-06-01","card":"frozen","email":"ann@example.org"}'
 
         Other endings:
-        {{string.Join("\n  ", Magic.Words.Select(w => $"{w.Key,-14} {w.Value}"))}}
+          {{string.Join("\n  ", Magic.Words.Select(w => $"{w.Key,-14} {w.Value}"))}}
 
         Look:
           {{url}}/swagger                          every call
