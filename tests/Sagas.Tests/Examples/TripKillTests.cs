@@ -75,7 +75,7 @@ public sealed class TripKillTests(ITestOutputHelper output)
         await trip.KillAsync();
         await alive.CancelAsync();
         await Task.WhenAll(clients);
-        output.WriteLine($"life {life}: killed after {acknowledged} acknowledged starts, {_unanswered.Count} unanswered. {trip.Output.TrimEnd().Split('\n')[^1].Trim()}");
+        output.WriteLine($"life {life}: killed after {acknowledged} acknowledged starts, {_unanswered.Count} unanswered. {trip.Output.Split('\n').LastOrDefault(line => line.StartsWith("started", StringComparison.Ordinal))?.Trim()}");
     }
 
     /// <summary>False: the line was cut, and whether the saga was started is unknown.</summary>
