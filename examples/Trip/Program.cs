@@ -6,7 +6,7 @@ using Trip;
 
 var builder = WebApplication.CreateBuilder([.. args.Where(a => a != "--audit")]);
 var data = builder.Configuration["data"] ?? Path.Combine("data", "trip");
-builder.Logging.SetMinimumLevel(LogLevel.Error);    // the endings below fail on purpose; yours should be heard
+builder.Logging.SetMinimumLevel(LogLevel.Error).AddFilter("Microsoft.Extensions.Hosting", LogLevel.None);     // the endings below fail on purpose
 
 // The participants: here in the engine's own process, in yours wherever they live.
 builder.Services.AddSingleton(new DataFolder(data));
