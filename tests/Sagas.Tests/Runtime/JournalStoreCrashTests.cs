@@ -243,19 +243,39 @@ public sealed class JournalStoreCrashTests
     [Fact]
     public async Task What_was_forgotten_does_not_come_back_in_part_when_the_retention_is_raised()
     {
-        var (disk, world) = (new SimulatedDisk(), new StoreWorld());
-        var store = await world.OpenAsync(disk);
-        var started = Enumerable.Range(0, 30).Select(_ => world.Start(200)).ToArray();
-        foreach (var start in started) await world.CommitAsync(store, start);
-        foreach (var start in started) await world.CommitAsync(store, start.End(at: world.Time.Now));
-        world.Time.Now += TimeSpan.FromHours(2);
-        await store.KeepHouseAsync();
-        await store.DisposeAsync();
-        disk.Paths.ShouldNotContain(Path.Combine(world.Options.Path, "000000000001.segment"));
-        await using var patient = new JournalStore(world.Options, TimeSpan.FromDays(1000), world.Time, disk);
-        await patient.OpenAsync(default);
-        foreach (var saga in (await patient.ListAsync(new SagaFilter(), 100, null, default)).Items)
-            (await patient.HistoryAsync(saga.Id, 0, 100, default))!.Count.ShouldBe(saga.HistoryCount);
+        for (var call = 0; ; call++)
+        {
+            var (disk, world) = (new SimulatedDisk(), new StoreWorld());
+            var store = await world.OpenAsync(disk);
+            var old = world.Start();
+            await world.CommitAsync(store, old);
+            for (var snapshot = 0; snapshot < 2; snapshot++)
+            {
+                await FillAsync(world, store, 40);
+                await store.KeepHouseAsync();
+            }
+
+            await world.CommitAsync(store, old.End(at: world.Time.Now));
+            world.Time.Now += TimeSpan.FromHours(2);
+            // Stopped anywhere, also after its beginning was dropped and before a snapshot without it was written.
+            disk.FailAt(call, DiskFault.Error, forever: true);
+            try
+            {
+                await store.KeepHouseAsync();
+            }
+            catch (Exception error) when (error is StoreUnavailableException or IOException)
+            {
+            }
+
+            var hit = disk.FaultHit;
+            await store.DisposeAsync();
+            disk.KillProcess();
+            await using var patient = new JournalStore(world.Options, TimeSpan.FromDays(1000), world.Time, disk);
+            await patient.OpenAsync(default);
+            foreach (var saga in (await patient.ListAsync(new SagaFilter(), 100, null, default)).Items)
+                (await patient.HistoryAsync(saga.Id, 0, 100, default))!.Count.ShouldBe(saga.HistoryCount, $"stopped at call {call}: {saga.Id}");
+            if (!hit) break;
+        }
     }
 
     [Fact]
