@@ -57,8 +57,8 @@ public sealed partial class JournalStore
     }
 
     /// <summary>
-    /// Builds the index from a snapshot's records and those since. A record may come twice, or after a snapshot that knows a later one already:
-    /// what is older than what is known changes nothing.
+    /// Builds the index from a snapshot's records and those since, some of which the snapshot may know already. A record that lists all before it
+    /// begins its saga anew, and whatever came after it follows; of the others, an older version than the known one changes nothing.
     /// </summary>
     sealed class Replay
     {
@@ -121,7 +121,6 @@ public sealed partial class JournalStore
             var open = known is null ? null : _open.GetValueOrDefault(known);
             if (record.Head.Lists)
             {
-                if (open?.Version > record.Head.Version) return;
                 var places = record.Places();
                 var entry = Renew(record);
                 entry.FirstSegment = places.Length > 0 ? Math.Min(place.Segment, places.Min(static earlier => earlier.Segment)) : place.Segment;

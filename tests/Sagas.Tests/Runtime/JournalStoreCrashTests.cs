@@ -215,6 +215,70 @@ public sealed class JournalStoreCrashTests
     }
 
     [Fact]
+    public async Task A_finished_saga_that_is_still_kept_moves_out_of_a_dead_segment()
+    {
+        var (disk, world) = (new SimulatedDisk(), new StoreWorld());
+        var store = await world.OpenAsync(disk);
+        var kept = world.Start(2000);
+        await world.CommitAsync(store, kept);
+        await world.CommitAsync(store, kept = kept.Confirm());
+        await world.CommitAsync(store, kept.End(at: world.Time.Now.AddHours(9)));
+        await FillAsync(world, store, 40);
+        world.Time.Now += TimeSpan.FromHours(2);
+        for (var round = 0; round < 3; round++)
+        {
+            await FillAsync(world, store, 20);
+            await store.KeepHouseAsync();
+            disk.Paths.ShouldNotContain(Path.Combine(world.Options.Path, "000000000001.segment"));
+            (await store.FindAsync(kept.State.Id, default))!.Status.ShouldBe(SagaStatus.Completed);
+            await world.CheckAsync(store, story: $"round {round}");
+            await store.DisposeAsync();
+            store = await world.OpenAsync(disk, $"reopened in round {round}");
+            world.Time.Now += TimeSpan.FromHours(2);
+        }
+
+        await store.DisposeAsync();
+    }
+
+    [Fact]
+    public async Task What_was_forgotten_does_not_come_back_in_part_when_the_retention_is_raised()
+    {
+        for (var call = 0; ; call++)
+        {
+            var (disk, world) = (new SimulatedDisk(), new StoreWorld());
+            var store = await world.OpenAsync(disk);
+            var old = world.Start();
+            await world.CommitAsync(store, old);
+            for (var snapshot = 0; snapshot < 2; snapshot++)
+            {
+                await FillAsync(world, store, 40);
+                await store.KeepHouseAsync();
+            }
+
+            await world.CommitAsync(store, old.End(at: world.Time.Now));
+            world.Time.Now += TimeSpan.FromHours(2);
+            // Stopped anywhere, also after its beginning was dropped and before a snapshot without it was written.
+            disk.FailAt(call, DiskFault.Error, forever: true);
+            try
+            {
+                await store.KeepHouseAsync();
+            }
+            catch (Exception error) when (error is StoreUnavailableException or IOException)
+            {
+            }
+
+            var hit = disk.FaultHit;
+            await store.DisposeAsync();
+            disk.KillProcess();
+            await using var patient = new JournalStore(world.Options, TimeSpan.FromDays(1000), world.Time, disk);
+            await patient.OpenAsync(default);
+            foreach (var saga in (await patient.ListAsync(new SagaFilter(), 100, null, default)).Items)
+                (await patient.HistoryAsync(saga.Id, 0, 100, default))!.Count.ShouldBe(saga.HistoryCount, $"stopped at call {call}: {saga.Id}");
+            if (!hit) break;
+        }
+    }
+
+    [Fact]
     public async Task Opening_reads_the_snapshot_and_what_came_after_it()
     {
         var (disk, world) = (new SimulatedDisk(), new StoreWorld());
@@ -292,6 +356,16 @@ public sealed class JournalStoreCrashTests
                 disk.KillProcess();
                 disk = cut ?? disk;
             }
+        }
+    }
+
+    static async Task FillAsync(StoreWorld world, JournalStore store, int sagas)
+    {
+        for (var i = 0; i < sagas; i++)
+        {
+            var start = world.Start(300);
+            await world.CommitAsync(store, start);
+            await world.CommitAsync(store, start.End(at: world.Time.Now));
         }
     }
 
