@@ -20,6 +20,9 @@ static class Format
 
     public static int FrameBytes(int length) => RecordHeaderBytes + ((length + 7) & ~7);
 
+    /// <summary>The same for a length that nobody has checked yet.</summary>
+    public static long LongFrameBytes(int length) => RecordHeaderBytes + ((length + 7L) & ~7L);
+
     public static string SegmentName(long id) => id.ToString("D12", CultureInfo.InvariantCulture) + ".segment";
 
     public static string SnapshotName(long point) => point.ToString("D12", CultureInfo.InvariantCulture) + ".snapshot";
@@ -76,24 +79,28 @@ static class Format
             BinaryPrimitives.ReadUInt32LittleEndian(from[56..]));
     }
 
-    /// <summary>Length and payload checksum are known when a record is queued, the rest only when its place is.</summary>
-    public static void WriteRecordStart(Span<byte> to, int length, RecordKind kind, bool lastOfCall, uint payloadCrc)
+    /// <summary>What is known of a record when it is queued.</summary>
+    public static void WriteRecordStart(Span<byte> to, int length, RecordKind kind, bool lastOfCall)
     {
         BinaryPrimitives.WriteInt32LittleEndian(to, length);
         to[4] = (byte)kind;
         to[5] = lastOfCall ? (byte)1 : (byte)0;
         BinaryPrimitives.WriteUInt16LittleEndian(to[6..], 0);
-        BinaryPrimitives.WriteUInt32LittleEndian(to[24..], payloadCrc);
     }
 
-    /// <summary>Completes a record's header and returns the new end of the chain.</summary>
-    public static uint WriteRecordPlace(Span<byte> to, uint seed, long sequence, uint chain, long proven)
+    /// <summary>
+    /// Completes a record when its place is known and returns the new end of the chain. The payload's checksum is taken
+    /// here, of the bytes as they were copied, because the caller's own may change under our hands.
+    /// </summary>
+    public static uint WriteRecordPlace(Span<byte> frame, uint seed, long sequence, uint chain, long proven)
     {
-        BinaryPrimitives.WriteInt64LittleEndian(to[8..], sequence);
-        BinaryPrimitives.WriteUInt32LittleEndian(to[16..], chain);
-        BinaryPrimitives.WriteUInt32LittleEndian(to[20..], (uint)(proven / 8));
-        var crc = Crc(to[..28], seed);
-        BinaryPrimitives.WriteUInt32LittleEndian(to[28..], crc);
+        BinaryPrimitives.WriteInt64LittleEndian(frame[8..], sequence);
+        BinaryPrimitives.WriteUInt32LittleEndian(frame[16..], chain);
+        BinaryPrimitives.WriteUInt32LittleEndian(frame[20..], (uint)(proven / 8));
+        BinaryPrimitives.WriteUInt32LittleEndian(frame[24..],
+            Crc(frame.Slice(RecordHeaderBytes, BinaryPrimitives.ReadInt32LittleEndian(frame))));
+        var crc = Crc(frame[..28], seed);
+        BinaryPrimitives.WriteUInt32LittleEndian(frame[28..], crc);
         return crc;
     }
 

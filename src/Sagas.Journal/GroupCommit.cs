@@ -34,29 +34,29 @@ sealed class GroupCommit
 
     public Pending Append(ReadOnlySpan<byte> record, bool sync)
     {
+        Check(Format.LongFrameBytes(record.Length));
         var frame = Format.FrameBytes(record.Length);
-        Check(frame);
-        var crc = Format.Crc(record);
         lock (gate)
         {
-            var pending = Enqueue(new Pending(used, frame, sync, 0));
             Reserve(frame);
-            Put(record, crc, last: true);
+            var pending = Enqueue(new Pending(used, frame, sync, 0));
+            Put(record, last: true);
             return pending;
         }
     }
 
     public Pending Append(IReadOnlyList<ReadOnlyMemory<byte>> records, bool sync)
     {
-        if (records.Count == 0) throw new ArgumentException("An append needs at least one record.", nameof(records));
-        long total = 0;
-        foreach (var record in records) total += Format.FrameBytes(record.Length);
+        // A copy: the list is the caller's, and its lengths are added up before they are used.
+        ReadOnlyMemory<byte>[] copy = [.. records];
+        if (copy.Length == 0) throw new ArgumentException("An append needs at least one record.", nameof(records));
+        var total = copy.Sum(record => Format.LongFrameBytes(record.Length));
         Check(total);
         lock (gate)
         {
-            var pending = Enqueue(new Pending(used, (int)total, sync, records.Count));
             Reserve((int)total);
-            for (var i = 0; i < records.Count; i++) Put(records[i].Span, Format.Crc(records[i].Span), last: i == records.Count - 1);
+            var pending = Enqueue(new Pending(used, (int)total, sync, copy.Length));
+            for (var i = 0; i < copy.Length; i++) Put(copy[i].Span, last: i == copy.Length - 1);
             return pending;
         }
     }
@@ -99,10 +99,10 @@ sealed class GroupCommit
         if (filling.Length - used < bytes) Array.Resize(ref filling, checked((int)Math.Min(Array.MaxLength, Math.Max(2L * filling.Length, (long)used + bytes))));
     }
 
-    void Put(ReadOnlySpan<byte> record, uint crc, bool last)
+    void Put(ReadOnlySpan<byte> record, bool last)
     {
         var frame = filling.AsSpan(used, Format.FrameBytes(record.Length));
-        Format.WriteRecordStart(frame, record.Length, RecordKind.Data, last, crc);
+        Format.WriteRecordStart(frame, record.Length, RecordKind.Data, last);
         record.CopyTo(frame[Format.RecordHeaderBytes..]);
         frame[(Format.RecordHeaderBytes + record.Length)..].Clear();
         used += frame.Length;
@@ -208,10 +208,12 @@ sealed class GroupCommit
     void WriteMark()
     {
         Span<byte> frame = stackalloc byte[Format.FrameBytes(8)];
-        if (segments.Room < frame.Length) segments.Rotate();
+        frame.Clear();
         BinaryPrimitives.WriteInt64LittleEndian(frame[Format.RecordHeaderBytes..], segments.Epoch);
         if (segments.Durable < segments.Tail) segments.Sync();
-        Format.WriteRecordStart(frame, 8, RecordKind.Mark, lastOfCall: true, Format.Crc(frame[Format.RecordHeaderBytes..]));
+        // A full segment goes without: on a full disk a new one could not be had, and opening must succeed all the same.
+        if (segments.Room < frame.Length) return;
+        Format.WriteRecordStart(frame, 8, RecordKind.Mark, lastOfCall: true);
         segments.Chain = Format.WriteRecordPlace(frame, Format.Seed(segments.Journal, segments.ActiveId, segments.Tail),
             segments.Sequence++, segments.Chain, segments.Durable);
         segments.Write(frame);

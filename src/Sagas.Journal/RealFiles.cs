@@ -46,6 +46,20 @@ public sealed class RealFiles : IJournalFiles
         }
     }
 
+    /// <summary>The kind of network file system the directory lies on, or null.</summary>
+    internal static string? NetworkFormat(string directory)
+    {
+        try
+        {
+            var drive = new DriveInfo(Path.GetFullPath(directory));
+            return drive.DriveType == DriveType.Network ? drive.DriveFormat : null;
+        }
+        catch (Exception error) when (error is IOException or ArgumentException or UnauthorizedAccessException)
+        {
+            return null;
+        }
+    }
+
     sealed class RealFile(SafeFileHandle handle) : IJournalFile
     {
         public long Length => RandomAccess.GetLength(handle);

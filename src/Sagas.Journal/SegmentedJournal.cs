@@ -27,6 +27,7 @@ public sealed class SegmentedJournal : IAsyncDisposable
     readonly Lock snapshotGate = new();
     readonly List<long> snapshots;
     int snapshotting, disposed;
+    Task snapshot = Task.CompletedTask;
 
     SegmentedJournal(IJournalFiles files, string directory, IDisposable lockFile, SegmentSet segments, List<long> snapshots)
     {
@@ -50,12 +51,14 @@ public sealed class SegmentedJournal : IAsyncDisposable
         options.Validate();
         files ??= new RealFiles();
         files.CreateDirectory(directory);
+        if (files is RealFiles && RealFiles.NetworkFormat(directory) is { } format)
+            options.OnWarning?.Invoke($"The journal in '{directory}' lies on a network file system ({format}): its locks and fsync may not hold. Use a local disk.");
         IDisposable lockFile;
         try
         {
             lockFile = files.Lock(Path.Combine(directory, "lock"));
         }
-        catch (IOException error)
+        catch (IOException error) when (!DiskErrors.IsFull(error))
         {
             throw new JournalLockedException(directory, error);
         }
@@ -184,7 +187,7 @@ public sealed class SegmentedJournal : IAsyncDisposable
             return Task.FromException(error);
         }
 
-        return Task.Run(async () =>
+        return snapshot = Task.Run(async () =>
         {
             try
             {
@@ -221,13 +224,15 @@ public sealed class SegmentedJournal : IAsyncDisposable
         return FirstSegment;
     }
 
-    /// <summary>Writes what is queued, closes the files and gives the directory back.</summary>
+    /// <summary>Writes what is queued, waits for a snapshot under way, closes the files and gives the directory back.</summary>
     public ValueTask DisposeAsync()
     {
         if (Interlocked.Exchange(ref disposed, 1) != 0) return ValueTask.CompletedTask;
-        return new ValueTask(Task.Run(() =>
+        return new ValueTask(Task.Run(async () =>
         {
             commit.Close();
+            // A snapshot under way writes into the directory, so it comes to its end before another may have that.
+            await snapshot.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             segments.Dispose();
             foreach (var reader in readers.Values) reader.Dispose();
             lockFile.Dispose();
@@ -301,7 +306,7 @@ public sealed class SegmentedJournal : IAsyncDisposable
         {
             snapshots.Add(point.Id);
             old = [.. snapshots.Take(snapshots.Count - 2)];
-            snapshots.RemoveRange(0, snapshots.Count - 2 < 0 ? 0 : snapshots.Count - 2);
+            snapshots.RemoveRange(0, old.Count);
         }
 
         foreach (var id in old) files.Delete(Path.Combine(directory, Format.SnapshotName(id)));

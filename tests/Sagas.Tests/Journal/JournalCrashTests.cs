@@ -45,7 +45,7 @@ public sealed class JournalCrashTests
     [Fact]
     public async Task A_crash_while_recovering_from_a_crash_loses_nothing_either()
     {
-        for (var call = 0; call < 120; call += 3)
+        for (var call = 0; call < 120; call += 7)
             for (var second = 0; ; second++)
             {
                 var disk = new SimulatedDisk();

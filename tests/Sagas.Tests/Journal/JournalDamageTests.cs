@@ -66,7 +66,7 @@ public sealed class JournalDamageTests
                 catch (IOException error) when (error is JournalCorruptException or JournalVersionException)
                 {
                     inLastCall.ShouldBeFalse($"byte {at} of {path}: {error.Message}");
-                    foreach (var file in before.Paths) damaged[file].ShouldBe(before[file], "a refusal changes nothing");
+                    foreach (var file in before.Paths) damaged[file].AsSpan().SequenceEqual(before[file]).ShouldBeTrue("a refusal changes nothing");
                     refused++;
                 }
             }

@@ -37,7 +37,7 @@ sealed class JournalWorld
     public static long Number(ReadOnlySpan<byte> payload)
     {
         var number = long.Parse(payload[..10], CultureInfo.InvariantCulture);
-        payload.SequenceEqual(Payload(number)).ShouldBeTrue($"record {number} was served wrong");
+        if (!payload.SequenceEqual(Payload(number))) throw new ShouldAssertException($"record {number} was served wrong");
         return number;
     }
 
@@ -51,7 +51,7 @@ sealed class JournalWorld
             var number = Number(record.Payload.Span);
             if (!record.FromSnapshot)
             {
-                if (lastAppended > 0) number.ShouldBe(lastAppended + 1, story);
+                if (lastAppended > 0 && number != lastAppended + 1) throw new ShouldAssertException($"{story}: {number} came after {lastAppended}");
                 lastAppended = number;
             }
 

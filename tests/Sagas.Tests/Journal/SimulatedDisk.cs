@@ -17,7 +17,7 @@ public enum DiskFault
 
 /// <summary>
 /// A disk in memory that forgets at a power cut what was not synced: sectors of a file land one by one, in any order or
-/// never; changes of the directory land in order, up to some point. A failed sync behaves as on Linux: the bytes stay
+/// never; so do changes of the directory, or in order up to some point. A failed sync behaves as on Linux: the bytes stay
 /// visible, count as clean, and never reach the disk unless they are written again.
 /// </summary>
 public sealed class SimulatedDisk : IJournalFiles
@@ -77,8 +77,12 @@ public sealed class SimulatedDisk : IJournalFiles
         lock (gate)
         {
             var entries = new Dictionary<string, Inode>(durable);
-            foreach (var (removed, added, inode) in pendingEntries.Take(random.Next(pendingEntries.Count + 1)))
+            var inOrder = random.Next(2) == 0;
+            var landed = random.Next(pendingEntries.Count + 1);
+            for (var i = 0; i < pendingEntries.Count; i++)
             {
+                if (inOrder ? i >= landed : random.Next(2) == 0) continue;
+                var (removed, added, inode) = pendingEntries[i];
                 if (removed is not null) entries.Remove(removed);
                 if (added is not null) entries[added] = inode!;
             }
@@ -114,22 +118,23 @@ public sealed class SimulatedDisk : IJournalFiles
 
     void Put(string path, byte[] bytes) => seen[path] = durable[path] = new Inode { Seen = bytes, Durable = [.. bytes] };
 
-    static byte[] Survivors(Inode inode, Random random)
+    /// <summary>What is on the disk when the pending writes land as luck will have it; all of them without luck.</summary>
+    static byte[] Survivors(Inode inode, Random? random)
     {
         byte[] bytes = [.. inode.Durable];
         foreach (var (offset, written) in inode.Pending)
         {
+            var luck = random?.Next(4) ?? 3;
             if (written is null)
             {
-                if (random.Next(2) == 0) Array.Resize(ref bytes, (int)offset);
+                if (luck >= 2) Array.Resize(ref bytes, (int)offset);
                 continue;
             }
 
-            var luck = random.Next(4);
             for (var at = 0; at < written.Length;)
             {
                 var end = (int)Math.Min(written.Length, (offset + at) / Sector * Sector + Sector - offset);
-                if (luck == 3 || luck != 0 && random.Next(2) == 0)
+                if (luck == 3 || luck != 0 && random!.Next(2) == 0)
                 {
                     if (bytes.Length < offset + end) Array.Resize(ref bytes, (int)offset + end);
                     written.AsSpan(at, end - at).CopyTo(bytes.AsSpan((int)offset + at));
@@ -289,7 +294,7 @@ public sealed class SimulatedDisk : IJournalFiles
                     throw disk.Refusal();
                 }
 
-                inode.Durable = [.. inode.Seen];
+                inode.Durable = Survivors(inode, null);
                 inode.Pending.Clear();
             }
         }
