@@ -1,0 +1,79 @@
+using Microsoft.AspNetCore.Http;
+
+namespace Sagas.AspNetCore;
+
+/// <summary>One call of the API: what is mapped and what is documented.</summary>
+/// <param name="Method">GET or POST.</param>
+/// <param name="Path">The route.</param>
+/// <param name="Summary">One line.</param>
+/// <param name="Answer">Answers it.</param>
+internal sealed record Call(string Method, string Path, string Summary, RequestDelegate Answer)
+{
+    /// <summary>Names from <see cref="OpenApi"/>'s catalogue; those in the path are found there.</summary>
+    public string[] Parameters { get; init; } = [];
+
+    /// <summary>The body's schema, from the catalogue; null: no body.</summary>
+    public string? Body { get; init; }
+
+    /// <summary>Status and schema of what is no error.</summary>
+    public (int Status, string Schema)[] Answers { get; init; } = [];
+
+    /// <summary>The errors that this call has beside 500.</summary>
+    public int[] Problems { get; init; } = [];
+}
+
+/// <summary>The API's table of contents.</summary>
+internal static class Calls
+{
+    private static readonly string[] Filter = ["status", "definition", "tag", "step", "q", "startedAfter", "startedBefore"];
+
+    public static readonly Call[] All =
+    [
+        new("POST", "/api/v1/definitions/{name}/sagas", "Start a saga", Starts.One)
+        {
+            Parameters = ["id", "Idempotency-Key", "version", "wait", "tag", "priority", "traceparent"], Body = "Input",
+            Answers = [(202, "Saga"), (200, "Saga")], Problems = [400, 404, 413, 415, 422, 429, 503],
+        },
+        new("POST", "/api/v1/definitions/{name}/sagas/batch", "Start many sagas", Batches.Start)
+        {
+            Parameters = ["version", "tag", "priority"], Body = "Batch", Answers = [(202, "BatchOutcomes")], Problems = [400, 404, 413, 415, 429, 503],
+        },
+        new("GET", "/api/v1/sagas", "List sagas, newest first", Reads.List)
+        {
+            Parameters = [.. Filter, "limit", "cursor"], Answers = [(200, "SagaPage")], Problems = [400, 503],
+        },
+        new("GET", "/api/v1/sagas/counts", "Count sagas by status", Reads.Counts) { Parameters = Filter, Answers = [(200, "Counts")], Problems = [400, 503] },
+        new("GET", "/api/v1/sagas/{id}", "One saga with its steps", Reads.Find) { Parameters = ["wait"], Answers = [(200, "Saga")], Problems = [400, 404, 503] },
+        new("GET", "/api/v1/sagas/{id}/history", "What happened to a saga, oldest first", Reads.History)
+        {
+            Parameters = ["limit", "cursor"], Answers = [(200, "HistoryPage")], Problems = [400, 404, 503],
+        },
+        Operator("cancel", "Turn a saga back", (reason, by) => new SagaEvent.CancelRequested(reason, by)),
+        Operator("retry", "Ask waiting steps again at once", (reason, by) => new SagaEvent.RetryRequested(reason, by)),
+        Operator("pause", "Hold a saga: nothing new is sent", (reason, by) => new SagaEvent.PauseRequested(reason, by)),
+        Operator("resume", "Let a held saga go on", (reason, by) => new SagaEvent.ResumeRequested(reason, by)),
+        Operator("terminate", "End a saga where it stands, half done", (reason, by) => new SagaEvent.TerminateRequested(reason, by)),
+        new("POST", "/api/v1/sagas/{id}/steps/{step}/resolve", "Say what became of a stuck step", Operators.Resolve)
+        {
+            Parameters = ["X-Operator"], Body = "Resolve", Answers = [(202, "Saga")], Problems = [400, 404, 409, 413, 415, 429, 503],
+        },
+        new("GET", "/api/v1/definitions", "List definitions", Definitions.List) { Answers = [(200, "Definitions")] },
+        new("GET", "/api/v1/definitions/{name}", "One definition: graph, schemas, policies", Definitions.Find)
+        {
+            Parameters = ["version"], Answers = [(200, "Definition")], Problems = [400, 404],
+        },
+        new("GET", "/api/v1/definitions/{name}/graph", "A definition's graph as JSON or for drawing", Definitions.Graph)
+        {
+            Parameters = ["format", "version"], Answers = [(200, "Graph")], Problems = [400, 404],
+        },
+        new("GET", "/api/v1/stats", "Numbers of the last minute", Reads.Stats) { Answers = [(200, "Stats")], Problems = [503] },
+        new("GET", "/health/live", "Whether the process is up", Health.Live) { Answers = [(200, "Health")] },
+        new("GET", "/health/ready", "Whether sagas can be started", Health.Ready) { Answers = [(200, "Health")], Problems = [503] },
+    ];
+
+    private static Call Operator(string word, string summary, Func<string, string, SagaEvent> request) =>
+        new("POST", $"/api/v1/sagas/{{id}}/{word}", summary, http => Operators.Ask(http, request))
+        {
+            Parameters = ["X-Operator"], Body = "Reason", Answers = [(202, "Saga")], Problems = [400, 404, 409, 413, 415, 429, 503],
+        };
+}

@@ -1,0 +1,31 @@
+using Microsoft.AspNetCore.Http;
+using Sagas.Runtime;
+
+namespace Sagas.AspNetCore;
+
+/// <summary>Whether the process is up, and whether it can take sagas.</summary>
+internal static class Health
+{
+    public static Task Live(HttpContext http) => Answer.JsonAsync(http, 200, json =>
+    {
+        json.WriteStartObject();
+        json.WriteString("status"u8, "live"u8);
+        json.WriteEndObject();
+    });
+
+    public static Task Ready(HttpContext http)
+    {
+        var store = http.Engine().StoreHealth;
+        if (store.Level == StoreLevel.Down)
+            throw Problem.NotReady(store.Detail ?? "Nothing can be committed to the store. See the log of this node.").Thrown();
+        if (!http.Engine().IsReady) throw Problem.NotReady("The engine is not running: it starts, stops, or a worker broke. See the log of this node.").Thrown();
+        return Answer.JsonAsync(http, 200, json =>
+        {
+            json.WriteStartObject();
+            json.WriteString("status"u8, "ready"u8);
+            json.WriteString("store"u8, store.Level.ToString().ToLowerInvariant());
+            json.WriteString("detail"u8, store.Detail);
+            json.WriteEndObject();
+        });
+    }
+}
