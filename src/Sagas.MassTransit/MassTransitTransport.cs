@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using MassTransit;
+using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Options;
 using Sagas.Runtime;
 
@@ -21,8 +22,10 @@ public sealed class MassTransitTransport : ITransport
 }
 
 /// <summary>Sends envelopes straight to a queue's exchange: nothing is published, and what nobody listens to is not kept.</summary>
-internal sealed class Envelopes(ISagasBus bus, BusRegistration registration)
+internal sealed class Envelopes(IServiceProvider services, BusRegistration registration)
 {
+    // The bus, in the making, already needs a way to send: it is looked up when there is something to send.
+    private readonly Lazy<ISagasBus> _bus = new(services.GetRequiredService<ISagasBus>);
     private readonly ConcurrentDictionary<string, Task<ISendEndpoint>> _endpoints = new(StringComparer.Ordinal);
 
     public static string CommandQueue(string participant) => "sagas." + participant;
@@ -32,7 +35,7 @@ internal sealed class Envelopes(ISagasBus bus, BusRegistration registration)
     public async Task SendAsync<TBatch>(string queue, TBatch batch, CancellationToken cancel) where TBatch : class
     {
         if (!registration.Started.IsCompleted) await registration.Started.WaitAsync(cancel);
-        var endpoint = _endpoints.TryGetValue(queue, out var known) && !known.IsFaulted ? known : _endpoints[queue] = bus.GetSendEndpoint(new Uri("exchange:" + Uri.EscapeDataString(queue)));
+        var endpoint = _endpoints.TryGetValue(queue, out var known) && !known.IsFaulted ? known : _endpoints[queue] = _bus.Value.GetSendEndpoint(new Uri("exchange:" + Uri.EscapeDataString(queue)));
         await (await endpoint).Send(batch, cancel);
     }
 }

@@ -45,7 +45,10 @@ internal sealed class Barrier(IBarrierStore store, TimeProvider time)
         var isDo = item.Phase == Phase.Do;
         var begun = row ?? await WriteAsync(new BarrierRow(item.Saga, item.Step)
         {
-            Forward = BarrierForward.Started, IsDo = isDo, Command = isDo ? item.Command : null, CommandPayload = isDo ? item.Payload : null,
+            Forward = BarrierForward.Started,
+            IsDo = isDo,
+            Command = isDo ? item.Command : null,
+            CommandPayload = isDo ? item.Payload : null,
         });
         var reply = await handler.CallAsync(item, null, cancel);
         if (reply.Outcome == Outcome.Ok)

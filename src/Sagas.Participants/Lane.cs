@@ -15,7 +15,7 @@ internal sealed class Lane(int concurrency, Func<Work, ValueTask> handle) : IThr
 
     private readonly Lock _gate = new();
     private readonly Queue<Work> _waiting = new();
-    private int _running;
+    private int _running, _lent;
     private bool _helperCalled, _closed;
     private TaskCompletionSource? _room, _idle;
 
@@ -67,6 +67,22 @@ internal sealed class Lane(int concurrency, Func<Work, ValueTask> handle) : IThr
 
     public int Running { get { lock (_gate) return _running; } }
 
+    /// <summary>Gives another item the place of one that overstays its deadline, so that hung handlers do not close the participant.</summary>
+    public void Lend()
+    {
+        lock (_gate)
+        {
+            _lent++;
+            CallHelper_NeedsLock();
+        }
+    }
+
+    /// <summary>The one that overstayed has ended after all.</summary>
+    public void Return()
+    {
+        lock (_gate) _lent--;
+    }
+
     void IThreadPoolWorkItem.Execute()
     {
         lock (_gate) _helperCalled = false;
@@ -103,7 +119,7 @@ internal sealed class Lane(int concurrency, Func<Work, ValueTask> handle) : IThr
 
     private bool TryTake_NeedsLock(out Work work)
     {
-        if (_running >= concurrency || !_waiting.TryDequeue(out work))
+        if (_running >= concurrency + _lent || !_waiting.TryDequeue(out work))
         {
             work = default;
             return false;
@@ -119,7 +135,7 @@ internal sealed class Lane(int concurrency, Func<Work, ValueTask> handle) : IThr
 
     private void CallHelper_NeedsLock()
     {
-        if (_helperCalled || _waiting.Count == 0 || _running >= concurrency) return;
+        if (_helperCalled || _waiting.Count == 0 || _running >= concurrency + _lent) return;
         _helperCalled = true;
         ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
     }

@@ -9,7 +9,7 @@ namespace Sagas.Participants;
 /// Runs the participants of this process. A transport hands in envelopes (<see cref="AcceptAsync"/>) and says how replies travel; each item takes its turn,
 /// passes the barrier, and its reply leaves in the next envelope to the queue that the command named.
 /// </summary>
-public sealed class ParticipantHost : IHostedLifecycleService, IAsyncDisposable
+public sealed class ParticipantHost : IHostedLifecycleService, IAsyncDisposable, IDisposable
 {
     // How long a handler may take whose item states no deadline, or one that has passed already (late mail, or clocks that differ).
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(10);
@@ -104,6 +104,9 @@ public sealed class ParticipantHost : IHostedLifecycleService, IAsyncDisposable
         await _store.DisposeAsync();
     }
 
+    /// <summary>Closes the barrier, for containers that are not disposed asynchronously.</summary>
+    public void Dispose() => DisposeAsync().AsTask().GetAwaiter().GetResult();
+
     /// <summary>One item from its turn to its reply. Never throws.</summary>
     private ValueTask HandleAsync(Work work)
     {
@@ -129,8 +132,18 @@ public sealed class ParticipantHost : IHostedLifecycleService, IAsyncDisposable
         {
             var replying = _barrier.HandleAsync(item, handler, work.Participant.Handlers, deadline.Token);
             // A timer only for those who wait: most handlers have answered by now.
-            if (!replying.IsCompleted) deadline.CancelAfter(Remaining(item));
-            reply = await replying;
+            if (replying.IsCompleted)
+                reply = await replying;
+            else
+            {
+                var overdue = new Overdue(work, _logger);
+                await using (deadline.Token.UnsafeRegister(static overdue => ((Overdue)overdue!).Begin(), overdue))
+                {
+                    deadline.CancelAfter(Remaining(item));
+                    reply = await replying;
+                }
+                overdue.End();
+            }
         }
         catch (Exception e)
         {
@@ -156,6 +169,24 @@ public sealed class ParticipantHost : IHostedLifecycleService, IAsyncDisposable
 
     private TimeSpan Remaining(CommandItem item) =>
         item.Deadline - _time.GetUtcNow() is { Ticks: > 0 } left && left.TotalMilliseconds < int.MaxValue ? left : Patience;
+
+    /// <summary>An item whose handler goes on after its deadline.</summary>
+    private sealed class Overdue(Work work, ILogger logger)
+    {
+        private bool _lent;
+
+        public void Begin()
+        {
+            Log.Overdue(logger, work.Item.Saga, work.Item.Step, work.Item.Phase.Word(), work.Item.Attempt);
+            work.Participant.Lane.Lend();
+            _lent = true;
+        }
+
+        public void End()
+        {
+            if (_lent) work.Participant.Lane.Return();
+        }
+    }
 
     private static ReplyItem Unknown(in Work work)
     {

@@ -56,4 +56,7 @@ internal static partial class Log
 
     [LoggerMessage(15, LogLevel.Information, "Participant {Participant} takes {Commands}")]
     public static partial void Participates(ILogger logger, string participant, string commands);
+
+    [LoggerMessage(16, LogLevel.Warning, "Step {Step} of saga {Saga}: {Phase} attempt {Attempt} is past its deadline; its token is cancelled and its place given to another item.")]
+    public static partial void Overdue(ILogger logger, string saga, string step, string phase, int attempt);
 }

@@ -72,8 +72,17 @@ public sealed class FileBarrierTests : BarrierContract, IDisposable
     {
         var row = new BarrierRow("saga-ä", "step")
         {
-            Forward = BarrierForward.Refused, IsDo = true, InDoubt = true, Command = "hold-money", CommandPayload = Payload.Parse("""{"a":"ü"}"""),
-            Result = Payload.Parse("[1]"), Code = "no", Message = "Nö.", Second = Phase.Compensate, SecondDone = true, SecondResult = Payload.Null,
+            Forward = BarrierForward.Refused,
+            IsDo = true,
+            InDoubt = true,
+            Command = "hold-money",
+            CommandPayload = Payload.Parse("""{"a":"ü"}"""),
+            Result = Payload.Parse("[1]"),
+            Code = "no",
+            Message = "Nö.",
+            Second = Phase.Compensate,
+            SecondDone = true,
+            SecondResult = Payload.Null,
             At = new DateTimeOffset(2030, 1, 2, 3, 4, 5, TimeSpan.Zero),
         };
         BarrierRowFormat.Read(BarrierRowFormat.Write(row)).ShouldBe(row);
@@ -88,7 +97,8 @@ public sealed class FileBarrierTests : BarrierContract, IDisposable
         var directory = NewDirectory();
         var clock = new Clock();
         FileBarrier Barrier() => new(directory, TimeSpan.FromDays(1), clock, NullLogger.Instance,
-            new JournalOptions { SegmentBytes = 64 << 10, ReserveBytes = 0 }) { LeastGrowth = 32 << 10 };
+            new JournalOptions { SegmentBytes = 64 << 10, ReserveBytes = 0 })
+        { LeastGrowth = 32 << 10 };
 
         await using (var barrier = Barrier())
         {
