@@ -1,7 +1,7 @@
 namespace Sagas.Runtime;
 
 /// <summary>How long finished sagas are kept, and the clock that has a store look for those to forget: once a minute, one look at a time.</summary>
-sealed class Retention(TimeSpan keep, TimeProvider time, Func<Task> look) : IAsyncDisposable
+sealed class Retention(TimeSpan keep, TimeProvider time, Func<Task> look, Action<Exception>? failed = null) : IAsyncDisposable
 {
     readonly SemaphoreSlim _one = new(1, 1);
     ITimer? _timer;
@@ -43,8 +43,15 @@ sealed class Retention(TimeSpan keep, TimeProvider time, Func<Task> look) : IAsy
 
     async Task TickAsync()
     {
-        // The store's own look reports what goes wrong; a look that is still under way is not waited for by ever more timers.
+        // A look that is still under way is not waited for by ever more timers.
         if (_one.CurrentCount == 0) return;
-        await Task.Run(LookAsync).ConfigureAwait(false);
+        try
+        {
+            await Task.Run(LookAsync).ConfigureAwait(false);
+        }
+        catch (Exception error)
+        {
+            failed?.Invoke(error);
+        }
     }
 }

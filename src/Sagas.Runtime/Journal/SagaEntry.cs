@@ -2,6 +2,7 @@ using System.Buffers.Binary;
 using System.Collections.Immutable;
 using System.Numerics;
 using System.Text;
+using Sagas.Journal;
 
 namespace Sagas.Runtime;
 
@@ -49,6 +50,10 @@ sealed class SagaEntry
 
     /// <summary>As shown.</summary>
     public SagaStatus Status;
+
+    public JournalPosition Position => new(Segment, Offset, Length);
+
+    public void Place(in RecordPlace place) => (Segment, Offset, Length) = (place.Segment, place.Offset, place.Length);
 
     public ReadOnlySpan<byte> Name => _name;
 

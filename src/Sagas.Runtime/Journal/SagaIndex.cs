@@ -108,11 +108,8 @@ sealed class SagaIndex
         }
 
         Fill(keys, sagas, static (a, b) => a.Id.SequenceCompareTo(b.Id), (key, saga) => _byId.Add(key, saga));
-        Fill([.. values], [.. tagged], static (a, b) =>
-        {
-            var order = a.StartedAt.CompareTo(b.StartedAt);
-            return order != 0 ? order : a.Id.SequenceCompareTo(b.Id);
-        }, (key, saga) => _byValue.Add(key, saga));
+        // Those were taken in the order of time, so ties are in order by their numbers: many sagas share a tag.
+        Fill([.. values], [.. Enumerable.Range(0, tagged.Count)], static (a, b) => a - b, (key, number) => _byValue.Add(key, tagged[number]));
     }
 
     /// <summary>
@@ -139,7 +136,7 @@ sealed class SagaIndex
         return expired.Count == most;
     }
 
-    static void Fill(ulong[] keys, SagaEntry[] sagas, Comparison<SagaEntry> ties, Action<ulong, SagaEntry> add)
+    static void Fill<T>(ulong[] keys, T[] sagas, Comparison<T> ties, Action<ulong, T> add)
     {
         Array.Sort(keys, sagas);
         for (int from = 0, to; from < keys.Length; from = to)
