@@ -34,7 +34,7 @@ internal sealed class StepDraft(FlowGraph graph, StepKind kind, Type command, Ty
     {
         if (made is null) throw new InvalidOperationException($"The mapping of step '{Name}' makes no command.");
         if (!command.IsInstanceOfType(made))
-            throw new MappingFaultException($"step '{Name}' sends a {made.GetType().Name} as a {command.Name}. A command names itself: write {made.GetType().Name} where its interface says {command.Name}.");
+            throw new MappingFaultException($"step '{Name}' sends {made.GetType().Name} under the name of {command.Name}. A command names itself: write {made.GetType().Name} where its interface says {command.Name}.");
         return Payload.From(made);
     }
 }
