@@ -32,16 +32,17 @@ public readonly struct Context<TInput>
     public TResult Get<TResult>(Step<TResult> step)
     {
         ArgumentNullException.ThrowIfNull(step);
-        var reader = _reader is null ? "the saga's result" : $"step '{_reader.Name}'";
         // A handle that leaked out of its saga or its branch would read another step's result, or one that is not there yet.
         if (step.Draft.Graph.Saga != _graph.Saga)
-            throw new MappingFaultException($"{reader} reads step '{step.Draft.Name}' of another saga. Read only handles that this Define made.");
+            throw new MappingFaultException($"{Reader} reads step '{step.Draft.Name}' of another saga. Read only handles that this Define made.");
         if (_reader is not null && !_reader.Before.Contains(step.Draft.Index))
-            throw new MappingFaultException($"{reader} reads step '{step.Draft.Name}', which does not come before it. Put it after '{step.Draft.Name}', or read another step.");
+            throw new MappingFaultException($"{Reader} reads step '{step.Draft.Name}', which does not come before it. Put it after '{step.Draft.Name}', or read another step.");
         var result = _data.ResultOf(step.Draft.Index)
             ?? throw new InvalidOperationException($"Step '{step.Draft.Name}' has no result.");
         return result.Read<TResult>()!;
     }
+
+    private string Reader => _reader is null ? "the saga's result" : $"step '{_reader.Name}'";
 }
 
 /// <summary>Draws a saga's steps. Each call adds one after those before it; <c>Parallel</c> lets branches run side by side.</summary>
