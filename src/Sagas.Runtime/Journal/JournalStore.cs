@@ -152,6 +152,12 @@ public sealed partial class JournalStore : ISagaStore
     }
 
     /// <inheritdoc/>
+    public ValueTask<DateTimeOffset?> OldestUnfinishedAsync(CancellationToken cancel)
+    {
+        lock (_index.Gate) return new(_open.Values.Where(static saga => saga.Exists).Min(static saga => (DateTimeOffset?)saga.Entry.State!.StartedAt));
+    }
+
+    /// <inheritdoc/>
     public async ValueTask DisposeAsync()
     {
         await _retention.DisposeAsync().ConfigureAwait(false);

@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Builds everything and runs every test. The last line is "N passed, N failed", summed over all runners; the exit code is 0 only when none failed.
+# A runner that crashes, or reports nothing, counts as failed.
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+export DOTNET_NOLOGO=1 DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_SKIP_FIRST_TIME_EXPERIENCE=1 MSBUILDDISABLENODEREUSE=1
+
+logs=$(mktemp -d)
+trap 'rm -rf "$logs"' EXIT
+passed=0
+failed=0
+
+finish() {
+  echo "$passed passed, $failed failed"
+  ((failed == 0))
+  exit
+}
+
+# An xunit.v3 program runs itself and ends with "Total: 12, Errors: 0, Failed: 0, Skipped: 0, …".
+run_xunit() {
+  local name=$1 total errors failures skipped code
+  echo
+  echo "== $name"
+  dotnet "tests/$name/bin/Release/net10.0/$name.dll" -noLogo -noColor 2>&1 | tee "$logs/$name"
+  code=${PIPESTATUS[0]}
+  if [[ $(grep -E 'Total: [0-9]+, Errors: ' "$logs/$name" | tail -n 1) =~ Total:\ ([0-9]+),\ Errors:\ ([0-9]+),\ Failed:\ ([0-9]+),\ Skipped:\ ([0-9]+) ]]; then
+    total=${BASH_REMATCH[1]} errors=${BASH_REMATCH[2]} failures=${BASH_REMATCH[3]} skipped=${BASH_REMATCH[4]}
+    ((failed += errors + failures, passed += total - failures - skipped))
+    ((code != 0 && errors + failures == 0)) && ((failed += 1)) && echo "$name ended with exit code $code, though no test failed."
+    ((total == 0)) && ((failed += 1)) && echo "$name ran no tests."
+  else
+    ((failed += 1))
+    echo "$name reported nothing (exit code $code)."
+  fi
+}
+
+echo "== build"
+if ! dotnet build Sagas.sln -c Release -v quiet -clp:NoSummary 2>&1; then
+  failed=1
+  finish
+fi
+run_xunit Sagas.Tests
+
+echo
+finish
