@@ -1,6 +1,7 @@
 using System.Runtime.InteropServices;
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using System.Text.Unicode;
 
 namespace Sagas;
 
@@ -75,6 +76,8 @@ public static class Wire
 /// <summary>Hand-written, because every command and reply passes here: payloads are copied as they are, never parsed into objects.</summary>
 internal sealed class CommandBatchConverter : JsonConverter<CommandBatch>
 {
+    public override bool HandleNull => true;
+
     public override CommandBatch Read(ref Utf8JsonReader json, Type type, JsonSerializerOptions options) =>
         new(EnvelopeReader.Items(ref json, static (ref Utf8JsonReader item) => ReadItem(ref item)));
 
@@ -117,7 +120,8 @@ internal sealed class CommandBatchConverter : JsonConverter<CommandBatch>
             else if (json.ValueTextEquals("attempt"u8)) attempt = EnvelopeReader.Number(ref json);
             else if (json.ValueTextEquals("command"u8)) command = EnvelopeReader.Text(ref json);
             else if (json.ValueTextEquals("key"u8)) key = EnvelopeReader.Text(ref json);
-            else if (json.ValueTextEquals("payload"u8)) payload = EnvelopeReader.Raw(ref json);
+            // One deeper: confirm and cancel wrap command and result.
+            else if (json.ValueTextEquals("payload"u8)) payload = EnvelopeReader.Raw(ref json, Payload.MaxDepth + 1);
             else if (json.ValueTextEquals("deadline"u8)) deadline = EnvelopeReader.Time(ref json);
             else if (json.ValueTextEquals("replyTo"u8)) replyTo = EnvelopeReader.Text(ref json);
             else if (json.ValueTextEquals("traceparent"u8)) traceParent = EnvelopeReader.Text(ref json);
@@ -131,6 +135,8 @@ internal sealed class CommandBatchConverter : JsonConverter<CommandBatch>
 
 internal sealed class ReplyBatchConverter : JsonConverter<ReplyBatch>
 {
+    public override bool HandleNull => true;
+
     public override ReplyBatch Read(ref Utf8JsonReader json, Type type, JsonSerializerOptions options) =>
         new(EnvelopeReader.Items(ref json, static (ref Utf8JsonReader item) => ReadItem(ref item)));
 
@@ -223,7 +229,20 @@ internal static class EnvelopeReader
     public static string? Text(ref Utf8JsonReader json)
     {
         json.Read();
-        return json.TokenType is JsonTokenType.String or JsonTokenType.Null ? json.GetString() : throw new JsonException("A text was expected.");
+        return json.TokenType is JsonTokenType.String or JsonTokenType.Null ? Decoded(ref json) : throw new JsonException("A text was expected.");
+    }
+
+    /// <summary>The text of the token: a value or a property's name.</summary>
+    public static string? Decoded(ref Utf8JsonReader json)
+    {
+        try
+        {
+            return json.GetString();
+        }
+        catch (InvalidOperationException e)
+        {
+            throw new JsonException("A text is not valid UTF-8 or has half a surrogate pair.", e);
+        }
     }
 
     public static int Number(ref Utf8JsonReader json)
@@ -249,12 +268,16 @@ internal static class EnvelopeReader
     }
 
     /// <summary>The next value's bytes, copied.</summary>
-    public static Payload Raw(ref Utf8JsonReader json)
+    public static Payload Raw(ref Utf8JsonReader json, int maxDepth = Payload.MaxDepth)
     {
         json.Read();
         if (json.TokenType == JsonTokenType.Null) return Payload.Null;
         using var document = JsonDocument.ParseValue(ref json);
-        return new Payload(JsonMarshal.GetRawUtf8Value(document.RootElement).ToArray());
+        var bytes = JsonMarshal.GetRawUtf8Value(document.RootElement);
+        // The reader looks at texts only when they are asked for, and nobody asks for these before they are stored and sent on.
+        if (!Utf8.IsValid(bytes)) throw new JsonException("A payload is not valid UTF-8.");
+        if (Payload.IsDeeper(bytes, maxDepth)) throw new JsonException($"A payload nests deeper than {maxDepth} levels.");
+        return new Payload(bytes.ToArray());
     }
 
     public static string Required(string? text, string field) => text ?? throw new JsonException($"An item has no '{field}'.");

@@ -1,8 +1,9 @@
 namespace Sagas;
 
 /// <summary>What the flow's methods draw: the steps in order of writing, with what each comes after.</summary>
-internal sealed class FlowGraph
+internal sealed class FlowGraph(Saga saga)
 {
+    public Saga Saga { get; } = saga;
     public List<StepDraft> Steps { get; } = [];
     public List<string> Faults { get; } = [];
     public TimeSpan? Timeout { get; set; }
@@ -14,8 +15,11 @@ internal sealed class FlowGraph
 public readonly struct Context<TInput>
 {
     private readonly SagaData _data;
+    private readonly FlowGraph _graph;
+    private readonly StepDraft? _reader;
 
-    internal Context(SagaData data) => _data = data;
+    /// <summary><paramref name="reader"/> is the step that the mapping is for; null: the saga's end, which comes after every step.</summary>
+    internal Context(SagaData data, FlowGraph graph, StepDraft? reader) => (_data, _graph, _reader) = (data, graph, reader);
 
     /// <summary>The saga's input.</summary>
     public TInput Input => _data.Input.Read<TInput>()!;
@@ -24,14 +28,21 @@ public readonly struct Context<TInput>
     public string SagaId => _data.Id.Value;
 
     /// <summary>The result of a step that this one comes after.</summary>
-    /// <exception cref="InvalidOperationException">The step has no result yet: this one does not come after it.</exception>
+    /// <exception cref="InvalidOperationException">This one does not come after the step, or the step has no result.</exception>
     public TResult Get<TResult>(Step<TResult> step)
     {
         ArgumentNullException.ThrowIfNull(step);
+        // A handle that leaked out of its saga or its branch would read another step's result, or one that is not there yet.
+        if (step.Draft.Graph.Saga != _graph.Saga)
+            throw new MappingFaultException($"{Reader} reads step '{step.Draft.Name}' of another saga. Read only handles that this Define made.");
+        if (_reader is not null && !_reader.Before.Contains(step.Draft.Index))
+            throw new MappingFaultException($"{Reader} reads step '{step.Draft.Name}', which does not come before it. Put it after '{step.Draft.Name}', or read another step.");
         var result = _data.ResultOf(step.Draft.Index)
-            ?? throw new InvalidOperationException($"Step '{step.Draft.Name}' has no result here: a mapping reads only steps that come before its own.");
+            ?? throw new InvalidOperationException($"Step '{step.Draft.Name}' has no result.");
         return result.Read<TResult>()!;
     }
+
+    private string Reader => _reader is null ? "the saga's result" : $"step '{_reader.Name}'";
 }
 
 /// <summary>Draws a saga's steps. Each call adds one after those before it; <c>Parallel</c> lets branches run side by side.</summary>
@@ -39,16 +50,20 @@ public readonly struct Context<TInput>
 public sealed class Flow<TInput>
 {
     private readonly FlowGraph _graph;
-    private List<int> _tails;
+    private readonly bool _isBranch;
+    private int[] _tails;
+    private bool _forked, _joined;
 
-    internal Flow(FlowGraph graph) : this(graph, []) { }
+    internal Flow(FlowGraph graph) : this(graph, [], isBranch: false) { }
 
-    private Flow(FlowGraph graph, List<int> tails) => (_graph, _tails) = (graph, tails);
+    private Flow(FlowGraph graph, int[] tails, bool isBranch) => (_graph, _tails, _isBranch) = (graph, tails, isBranch);
 
     /// <summary>The saga turns back when it has not passed its commit point within <paramref name="total"/> of its start. Default: no limit.</summary>
     public Flow<TInput> Timeout(TimeSpan total)
     {
-        if (total <= TimeSpan.Zero) _graph.Faults.Add($"The saga's timeout is {total}. Give a time longer than zero.");
+        if (total <= TimeSpan.Zero || total > DefinitionDrawing.Longest)
+            _graph.Faults.Add($"the saga's timeout is {total}. Give a time longer than zero and of at most {DefinitionDrawing.Longest.Days} days.");
+        if (_isBranch) _graph.Faults.Add("Timeout is called inside a branch of Parallel, but it is the whole saga's. Call it on the saga's own flow.");
         _graph.Timeout = total;
         return this;
     }
@@ -59,7 +74,7 @@ public sealed class Flow<TInput>
         where TTry : ITryCommand<TTry, TReservation>
     {
         ArgumentNullException.ThrowIfNull(command);
-        return new TccStep<TReservation>(Add(StepKind.Tcc, typeof(TTry), data => Payload.From((object)command(new(data)))));
+        return new TccStep<TReservation>(Add(StepKind.Tcc, typeof(TTry), typeof(TReservation), command));
     }
 
     /// <summary>A step that is done at once. Say how it is undone (<c>Compensate</c>), that nothing need be (<c>ReadOnly</c>), or that it is the point of no return (<c>Pivot</c>); after the pivot it says nothing.</summary>
@@ -68,7 +83,7 @@ public sealed class Flow<TInput>
         where TCommand : ICommand<TCommand, TResult>
     {
         ArgumentNullException.ThrowIfNull(command);
-        return new PlainStep<TInput, TResult>(Add(StepKind.Do, typeof(TCommand), data => Payload.From((object)command(new(data)))));
+        return new PlainStep<TInput, TResult>(Add(StepKind.Do, typeof(TCommand), typeof(TResult), command));
     }
 
     /// <summary>Two branches side by side; what follows waits for both.</summary>
@@ -104,33 +119,62 @@ public sealed class Flow<TInput>
     public SagaEnd<TResult> Complete<TResult>(Func<Context<TInput>, TResult> result)
     {
         ArgumentNullException.ThrowIfNull(result);
-        _graph.Result = data => Payload.From(result(new(data)));
-        return new SagaEnd<TResult>(_graph);
+        if (_isBranch || _forked) _graph.Faults.Add("Complete is called inside a branch of Parallel. Call it on the saga's own flow, after Parallel.");
+        if (_graph.Result is not null) _graph.Faults.Add("Complete is called twice. A saga has one end.");
+        var graph = _graph;
+        graph.Result = data => Payload.From(result(new(data, graph, null)));
+        return new SagaEnd<TResult>(graph);
     }
 
-    private StepDraft Add(StepKind kind, Type command, Func<SagaData, Payload> map)
+    private StepDraft Add(StepKind kind, Type command, Type result, Func<Context<TInput>, object> map)
     {
-        var step = new StepDraft(_graph, _graph.Steps.Count, kind, command, map, [.. _tails]);
+        var step = new StepDraft(_graph, kind, command, result, _tails) { Misplaced = Misplaced() };
+        step.Map = data => step.Made(command, map(new(data, step.Graph, step)));
         _graph.Steps.Add(step);
         _tails = [step.Index];
         return step;
     }
 
+    /// <summary>Why nothing may be added to this flow now, or null.</summary>
+    private string? Misplaced() =>
+        _graph.Result is not null ? "is added after Complete. Complete comes last."
+        : _forked ? "is added to the outer flow inside a branch of Parallel. Add it to the branch's own flow."
+        : _joined ? "is added to a branch of Parallel that has ended. Add it inside the branch, or to the saga's flow after Parallel."
+        : null;
+
     /// <summary>Branches start where the flow stands; joined, the flow stands at all their ends.</summary>
-    private readonly struct Fork(Flow<TInput> flow)
+    private readonly struct Fork
     {
+        private readonly Flow<TInput> _flow;
         private readonly List<int> _ends = [];
+
+        public Fork(Flow<TInput> flow)
+        {
+            _flow = flow;
+            if (flow.Misplaced() is { } why) flow._graph.Faults.Add($"a Parallel {why}");
+            flow._forked = true;
+        }
 
         public Step<T> Branch<T>(Func<Flow<TInput>, Step<T>> draw)
         {
-            var branch = new Flow<TInput>(flow._graph, flow._tails);
+            ArgumentNullException.ThrowIfNull(draw);
+            var graph = _flow._graph;
+            var first = graph.Steps.Count;
+            var branch = new Flow<TInput>(graph, _flow._tails, isBranch: true);
             var step = draw(branch);
-            if (step is null || step.Draft.Graph != flow._graph)
-                flow._graph.Faults.Add($"A branch of Parallel returns {(step is null ? "nothing" : $"step '{step.Draft.Name}' of another saga")}. Return a step of the branch's own flow.");
+            branch._joined = true;
+            if (step is null)
+                graph.Faults.Add("a branch of Parallel returns nothing. Return a step of the branch's own flow.");
+            else if (step.Draft.Graph != graph || step.Draft.Index < first)
+                graph.Faults.Add($"a branch of Parallel returns step '{step.Draft.Name}', which is not its own. Return a step of the branch's own flow.");
             _ends.AddRange(branch._tails);
             return step!;
         }
 
-        public void Join() => flow._tails = [.. _ends.Distinct()];
+        public void Join()
+        {
+            _flow._tails = [.. _ends.Distinct()];
+            _flow._forked = false;
+        }
     }
 }

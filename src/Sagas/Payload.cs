@@ -11,6 +11,11 @@ public sealed class Payload : IEquatable<Payload>
 
     private object? _read;
 
+    /// <summary>A document may nest so deep, no deeper: what carries it (a state, an envelope) adds levels of its own and must still be readable.</summary>
+    internal const int MaxDepth = 64;
+
+    private static readonly JsonDocumentOptions Deep = new() { MaxDepth = 2 * MaxDepth };
+
     /// <summary>Wraps bytes that are known to be one JSON value in UTF-8; they must not change afterwards.</summary>
     public Payload(ReadOnlyMemory<byte> utf8) => Utf8 = utf8;
 
@@ -27,9 +32,16 @@ public sealed class Payload : IEquatable<Payload>
         return new Payload(Encoding.UTF8.GetBytes(json));
     }
 
-    /// <summary>The JSON of <paramref name="value"/> by the project's one serializer setup (camelCase).</summary>
-    public static Payload From<T>(T value) =>
-        value is null or Nothing ? Null : new Payload(JsonSerializer.SerializeToUtf8Bytes(value, value.GetType(), SagaJson.Options));
+    /// <summary>The JSON of <paramref name="value"/> by the project's one serializer setup (camelCase). Throws <see cref="JsonException"/> when it nests deeper than 64.</summary>
+    public static Payload From<T>(T value)
+    {
+        if (value is null or Nothing) return Null;
+        var bytes = JsonSerializer.SerializeToUtf8Bytes(value, value.GetType(), SagaJson.Options);
+        return IsDeeper(bytes, MaxDepth) ? throw new JsonException($"A {value.GetType().Name} nests deeper than {MaxDepth} levels.") : new Payload(bytes);
+    }
+
+    /// <summary>What a mapping reads at its rehearsal: an object that stands for JSON not there.</summary>
+    internal static Payload Sample(object? value) => new("null"u8.ToArray()) { _read = value };
 
     /// <summary>This JSON as a <typeparamref name="T"/>. The result is remembered, so treat it as immutable. Throws <see cref="JsonException"/> when it does not fit.</summary>
     public T? Read<T>()
@@ -49,16 +61,41 @@ public sealed class Payload : IEquatable<Payload>
     }
 
     /// <summary>Checks that this JSON is a whole <paramref name="type"/>: nothing that the type requires is missing or null. Throws <see cref="JsonException"/> with the path.</summary>
-    public void Require(Type type) => _read = JsonSerializer.Deserialize(Utf8.Span, type, SagaJson.Strict);
+    public void Require(Type type)
+    {
+        _read = JsonSerializer.Deserialize(Utf8.Span, type, SagaJson.Strict);
+        // The serializer lets null through at the root, whatever the type.
+        if (_read is null && type != typeof(Nothing) && Nullable.GetUnderlyingType(type) is null)
+            throw new JsonException($"Null is no {type.Name}.", "$", null, null);
+    }
 
     /// <summary>Whether both are the same JSON: member order and the spelling of numbers do not matter (30 equals 30.0).</summary>
     public bool Equals(Payload? other)
     {
         if (other is null) return false;
         if (ReferenceEquals(this, other) || Utf8.Span.SequenceEqual(other.Utf8.Span)) return true;
-        using var mine = JsonDocument.Parse(Utf8);
-        using var theirs = JsonDocument.Parse(other.Utf8);
-        return JsonElement.DeepEquals(mine.RootElement, theirs.RootElement);
+        using var mine = JsonDocument.Parse(Utf8, Deep);
+        using var theirs = JsonDocument.Parse(other.Utf8, Deep);
+        try
+        {
+            return JsonElement.DeepEquals(mine.RootElement, theirs.RootElement);
+        }
+        // A text with half a surrogate pair cannot be compared as text; it is valid JSON all the same.
+        catch (InvalidOperationException)
+        {
+            return false;
+        }
+    }
+
+    /// <summary>Whether a JSON value nests deeper than <paramref name="levels"/>.</summary>
+    internal static bool IsDeeper(ReadOnlySpan<byte> utf8, int levels)
+    {
+        // Nearly always answered here: no deeper than it has brackets.
+        if (utf8.Count((byte)'{') + utf8.Count((byte)'[') <= levels) return false;
+        var json = new Utf8JsonReader(utf8, new JsonReaderOptions { MaxDepth = levels + 1 });
+        while (json.Read())
+            if (json.TokenType is JsonTokenType.StartObject or JsonTokenType.StartArray && json.CurrentDepth == levels) return true;
+        return false;
     }
 
     /// <inheritdoc/>

@@ -39,7 +39,7 @@ public abstract class Saga<TInput, TResult> : Saga
 
     internal sealed override FlowGraph Draw()
     {
-        var graph = new FlowGraph();
+        var graph = new FlowGraph(this);
         var end = Define(new Flow<TInput>(graph));
         if (end is null || end.Graph != graph)
             graph.Faults.Add("Define returns no end of its own flow. Return saga.Complete(...).");

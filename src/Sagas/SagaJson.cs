@@ -15,7 +15,8 @@ public static class SagaJson
     {
         var options = new JsonSerializerOptions(JsonSerializerDefaults.Web)
         {
-            MaxDepth = 64, RespectNullableAnnotations = strict, RespectRequiredConstructorParameters = strict,
+            // Room for what carries a payload around it: {"items":[{"payload":{"command":…}}]}.
+            MaxDepth = Payload.MaxDepth + 8, RespectNullableAnnotations = strict, RespectRequiredConstructorParameters = strict,
         };
         options.MakeReadOnly(populateMissingResolver: true);
         return options;

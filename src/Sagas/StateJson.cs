@@ -9,6 +9,9 @@ public static class StateJson
 {
     private static readonly JsonWriterOptions Raw = new() { SkipValidation = true };
 
+    // A payload at its deepest stands two levels down in a state.
+    private static readonly JsonReaderOptions Deep = new() { MaxDepth = Payload.MaxDepth + 8 };
+
     [ThreadStatic] private static Utf8JsonWriter? t_writer;
 
     /// <summary>Writes the state.</summary>
@@ -51,16 +54,16 @@ public static class StateJson
     /// <summary>Reads a state that <see cref="Write(IBufferWriter{byte}, SagaState)"/> wrote. Throws <see cref="JsonException"/> when it is none.</summary>
     public static SagaState Read(ReadOnlySpan<byte> bytes)
     {
-        var json = new Utf8JsonReader(bytes);
+        var json = new Utf8JsonReader(bytes, Deep);
         if (!json.Read() || json.TokenType != JsonTokenType.StartObject) throw new JsonException("A stored saga is an object.");
         var saga = new SagaState { Id = default, Definition = "", DefinitionVersion = 0, Input = Payload.Null };
         while (EnvelopeReader.Next(ref json))
         {
-            if (json.ValueTextEquals("id"u8)) saga = saga with { Id = new SagaId(EnvelopeReader.Text(ref json)!) };
-            else if (json.ValueTextEquals("d"u8)) saga = saga with { Definition = EnvelopeReader.Text(ref json)! };
+            if (json.ValueTextEquals("id"u8)) saga = saga with { Id = new SagaId(Text(ref json)) };
+            else if (json.ValueTextEquals("d"u8)) saga = saga with { Definition = Text(ref json) };
             else if (json.ValueTextEquals("dv"u8)) saga = saga with { DefinitionVersion = EnvelopeReader.Number(ref json) };
             else if (json.ValueTextEquals("v"u8)) saga = saga with { Version = Long(ref json) };
-            else if (json.ValueTextEquals("s"u8)) saga = saga with { Course = (SagaStatus)EnvelopeReader.Number(ref json) };
+            else if (json.ValueTextEquals("s"u8)) saga = saga with { Course = (SagaStatus)Member(ref json, (int)SagaStatus.Terminated) };
             else if (json.ValueTextEquals("p"u8)) saga = saga with { Paused = Flag(ref json) };
             else if (json.ValueTextEquals("m"u8)) saga = saga with { Mixed = Flag(ref json) };
             else if (json.ValueTextEquals("in"u8)) saga = saga with { Input = EnvelopeReader.Raw(ref json) };
@@ -78,6 +81,9 @@ public static class StateJson
             else if (json.ValueTextEquals("st"u8)) saga = saga with { Steps = ReadSteps(ref json) };
             else EnvelopeReader.Skip(ref json);
         }
+        if (saga.Id.Value is null || saga.Definition.Length == 0) throw new JsonException("A stored saga has its id and definition.");
+        // Nothing may follow: the reader throws at whatever does.
+        json.Read();
         return saga;
     }
 
@@ -113,13 +119,13 @@ public static class StateJson
     public static HistoryEntry ReadHistory(ReadOnlySpan<byte> bytes)
     {
         var json = new Utf8JsonReader(bytes);
-        json.Read();
+        if (!json.Read() || json.TokenType != JsonTokenType.StartObject) throw new JsonException("A stored history entry is an object.");
         var entry = new HistoryEntry { Seq = 0, Time = default, Event = "" };
         while (EnvelopeReader.Next(ref json))
         {
             if (json.ValueTextEquals("seq"u8)) entry = entry with { Seq = EnvelopeReader.Number(ref json) };
-            else if (json.ValueTextEquals("time"u8)) entry = entry with { Time = EnvelopeReader.Time(ref json)!.Value };
-            else if (json.ValueTextEquals("event"u8)) entry = entry with { Event = EnvelopeReader.Text(ref json)! };
+            else if (json.ValueTextEquals("time"u8)) entry = entry with { Time = EnvelopeReader.Time(ref json) ?? throw new JsonException("A time was expected.") };
+            else if (json.ValueTextEquals("event"u8)) entry = entry with { Event = Text(ref json) };
             else if (json.ValueTextEquals("step"u8)) entry = entry with { Step = EnvelopeReader.Text(ref json) };
             else if (json.ValueTextEquals("phase"u8)) entry = entry with { Phase = Wire.PhaseOf(EnvelopeReader.Text(ref json)) };
             else if (json.ValueTextEquals("attempt"u8)) entry = entry with { Attempt = EnvelopeReader.Number(ref json) };
@@ -129,6 +135,8 @@ public static class StateJson
             else if (json.ValueTextEquals("reason"u8)) entry = entry with { Reason = EnvelopeReader.Text(ref json) };
             else EnvelopeReader.Skip(ref json);
         }
+        if (entry.Event.Length == 0) throw new JsonException("A stored history entry says what happened.");
+        json.Read();
         return entry;
     }
 
@@ -160,14 +168,15 @@ public static class StateJson
 
     private static ImmutableArray<StepState> ReadSteps(ref Utf8JsonReader json)
     {
-        json.Read();
+        Expect(ref json, JsonTokenType.StartArray);
         var steps = ImmutableArray.CreateBuilder<StepState>();
         while (json.Read() && json.TokenType != JsonTokenType.EndArray)
         {
+            if (json.TokenType != JsonTokenType.StartObject) throw new JsonException("A stored step is an object.");
             var step = StepState.Fresh;
             while (EnvelopeReader.Next(ref json))
             {
-                if (json.ValueTextEquals("s"u8)) step = step with { Status = (StepStatus)EnvelopeReader.Number(ref json) };
+                if (json.ValueTextEquals("s"u8)) step = step with { Status = (StepStatus)Member(ref json, (int)StepStatus.Failed) };
                 else if (json.ValueTextEquals("n"u8)) step = step with { Attempt = EnvelopeReader.Number(ref json) };
                 else if (json.ValueTextEquals("f"u8)) step = step with { Failures = EnvelopeReader.Number(ref json) };
                 else if (json.ValueTextEquals("o"u8)) step = step with { InFlight = Flag(ref json) };
@@ -205,20 +214,20 @@ public static class StateJson
 
     private static SagaError ReadError(ref Utf8JsonReader json)
     {
-        json.Read();
-        var error = new SagaError(EnvelopeReader.Text(ref json), EnvelopeReader.Text(ref json)!, EnvelopeReader.Text(ref json)!);
-        json.Read();
+        Expect(ref json, JsonTokenType.StartArray);
+        var error = new SagaError(EnvelopeReader.Text(ref json), Text(ref json), Text(ref json));
+        Expect(ref json, JsonTokenType.EndArray);
         return error;
     }
 
     private static ImmutableSortedDictionary<string, string> ReadTags(ref Utf8JsonReader json)
     {
-        json.Read();
+        Expect(ref json, JsonTokenType.StartObject);
         var tags = ImmutableSortedDictionary.CreateBuilder<string, string>(StringComparer.Ordinal);
         while (EnvelopeReader.Next(ref json))
         {
-            var key = json.GetString()!;
-            tags[key] = EnvelopeReader.Text(ref json)!;
+            var key = EnvelopeReader.Decoded(ref json)!;
+            tags[key] = Text(ref json);
         }
         return tags.ToImmutable();
     }
@@ -228,17 +237,37 @@ public static class StateJson
         if (time is { } at) json.WriteNumber(name, at.ToUnixTimeMilliseconds());
     }
 
-    private static DateTimeOffset ReadTime(ref Utf8JsonReader json) => DateTimeOffset.FromUnixTimeMilliseconds(Long(ref json));
+    private static DateTimeOffset ReadTime(ref Utf8JsonReader json)
+    {
+        var ms = Long(ref json);
+        return ms >= DateTimeOffset.MinValue.ToUnixTimeMilliseconds() && ms <= DateTimeOffset.MaxValue.ToUnixTimeMilliseconds()
+            ? DateTimeOffset.FromUnixTimeMilliseconds(ms)
+            : throw new JsonException("A time was expected.");
+    }
+
+    private static string Text(ref Utf8JsonReader json) => EnvelopeReader.Text(ref json) ?? throw new JsonException("A text was expected.");
 
     private static long Long(ref Utf8JsonReader json)
     {
         json.Read();
-        return json.GetInt64();
+        return json.TokenType == JsonTokenType.Number && json.TryGetInt64(out var number) ? number : throw new JsonException("A whole number was expected.");
+    }
+
+    private static int Member(ref Utf8JsonReader json, int last)
+    {
+        var number = EnvelopeReader.Number(ref json);
+        return number >= 0 && number <= last ? number : throw new JsonException($"A status from 0 to {last} was expected.");
     }
 
     private static bool Flag(ref Utf8JsonReader json)
     {
         json.Read();
-        return json.GetBoolean();
+        return json.TokenType is JsonTokenType.True or JsonTokenType.False ? json.GetBoolean() : throw new JsonException("A yes or no was expected.");
+    }
+
+    private static void Expect(ref Utf8JsonReader json, JsonTokenType token)
+    {
+        json.Read();
+        if (json.TokenType != token) throw new JsonException($"{token} was expected.");
     }
 }

@@ -1,14 +1,20 @@
 namespace Sagas;
 
 /// <summary>What a step's fluent calls fill in; <see cref="SagaDefinition"/> checks and freezes it.</summary>
-internal sealed class StepDraft(FlowGraph graph, int index, StepKind kind, Type command, Func<SagaData, Payload> map, int[] after)
+internal sealed class StepDraft(FlowGraph graph, StepKind kind, Type command, Type result, int[] after)
 {
     public FlowGraph Graph { get; } = graph;
-    public int Index { get; } = index;
+    public int Index { get; } = graph.Steps.Count;
     public StepKind Kind { get; } = kind;
     public Type Command { get; } = command;
-    public Func<SagaData, Payload> Map { get; } = map;
+    public Type Result { get; } = result;
     public int[] After { get; } = after;
+
+    /// <summary>All the steps it comes after, directly or not.</summary>
+    public HashSet<int> Before { get; } = [.. after, .. after.SelectMany(i => graph.Steps[i].Before)];
+
+    public Func<SagaData, Payload> Map { get; set; } = null!;
+    public string? Misplaced { get; init; }
     public string Name { get; set; } = CommandName.Of(command);
     public bool IsNamed { get; set; }
     public string? Participant { get; set; } = CommandName.Attribute(command)?.Participant;
@@ -19,7 +25,22 @@ internal sealed class StepDraft(FlowGraph graph, int index, StepKind kind, Type 
     public Retry Retry { get; set; } = Retry.Default;
     public TimeSpan Timeout { get; set; } = StepDefinition.DefaultTimeout;
     public List<string> NoRetryOn { get; } = [];
+
+    /// <summary>Which of Compensate, ReadOnly and Pivot were said; each takes the others' place in the types, but a handle kept aside can say two.</summary>
+    public List<string> Said { get; } = [];
+
+    /// <summary>The JSON of what a mapping made. The types cannot hold a command to its own type: <c>record A : ICommand&lt;B, R&gt;</c> compiles.</summary>
+    public Payload Made(Type command, object? made)
+    {
+        if (made is null) throw new InvalidOperationException($"The mapping of step '{Name}' makes no command.");
+        if (!command.IsInstanceOfType(made))
+            throw new MappingFaultException($"step '{Name}' sends {made.GetType().Name} under the name of {command.Name}. A command names itself: write {made.GetType().Name} where its interface says {command.Name}.");
+        return Payload.From(made);
+    }
 }
+
+/// <summary>A mapping that can never work, as opposed to one that throws on some data.</summary>
+internal sealed class MappingFaultException(string message) : InvalidOperationException(message);
 
 /// <summary>A step of a saga, as a handle: a later step reads its result by <see cref="Context{TInput}.Get{TResult}"/>.</summary>
 /// <typeparam name="TResult">The step's result.</typeparam>
@@ -92,7 +113,7 @@ public sealed class PlainStep<TInput, TResult> : Step<PlainStep<TInput, TResult>
     {
         ArgumentNullException.ThrowIfNull(undo);
         return Undo(typeof(TUndo), new Compensation(NeedsResult: true,
-            (data, result) => Payload.From((object)undo(new(data), result!.Read<TResult>()!))));
+            (data, result) => Draft.Made(typeof(TUndo), undo(new(data, Draft.Graph, Draft), result!.Read<TResult>()!))));
     }
 
     /// <summary>Undone by a command that does not need the step's result.</summary>
@@ -100,13 +121,14 @@ public sealed class PlainStep<TInput, TResult> : Step<PlainStep<TInput, TResult>
         where TUndo : ICommand<TUndo, TUndone>
     {
         ArgumentNullException.ThrowIfNull(undo);
-        return Undo(typeof(TUndo), new Compensation(NeedsResult: false, (data, _) => Payload.From((object)undo(new(data)))));
+        return Undo(typeof(TUndo), new Compensation(NeedsResult: false, (data, _) => Draft.Made(typeof(TUndo), undo(new(data, Draft.Graph, Draft)))));
     }
 
     /// <summary>It changes nothing, so there is nothing to undo.</summary>
     public ReadOnlyStep<TResult> ReadOnly()
     {
         Draft.ReadOnly = true;
+        Draft.Said.Add(".ReadOnly()");
         return new ReadOnlyStep<TResult>(Draft);
     }
 
@@ -114,6 +136,7 @@ public sealed class PlainStep<TInput, TResult> : Step<PlainStep<TInput, TResult>
     public PivotStep<TResult> Pivot()
     {
         Draft.Pivot = true;
+        Draft.Said.Add(".Pivot()");
         return new PivotStep<TResult>(Draft);
     }
 
@@ -121,6 +144,7 @@ public sealed class PlainStep<TInput, TResult> : Step<PlainStep<TInput, TResult>
     {
         Draft.CompensateCommand = command;
         Draft.Compensate = compensate;
+        Draft.Said.Add(".Compensate(...)");
         return new UndoableStep<TResult>(Draft);
     }
 }
