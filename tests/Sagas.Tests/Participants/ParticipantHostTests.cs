@@ -133,7 +133,7 @@ public sealed class ParticipantHostTests
         await using var desk = await Desk.OpenAsync(p => p.UseMemoryBarrier());
         desk.Agent.Try = async (_, cancel) =>
         {
-            await Task.Delay(Timeout.InfiniteTimeSpan, cancel);
+            await new TaskCompletionSource().Task.WaitAsync(cancel);
             throw new InvalidOperationException();
         };
         var reply = await desk.AskAsync(Phase.Try, "reserve-seat", """{"flight":"LH1"}""", within: TimeSpan.FromMilliseconds(30));
