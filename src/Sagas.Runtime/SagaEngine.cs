@@ -103,10 +103,11 @@ public sealed class SagaEngine : IHostedLifecycleService
     /// <summary>A page of sagas, newest first.</summary>
     /// <exception cref="FormatException">The cursor is none.</exception>
     public ValueTask<SagaPage> ListAsync(SagaFilter filter, int limit, string? cursor, CancellationToken cancel = default) =>
-        _parts.Store.ListAsync(filter, limit, cursor, cancel);
+        _parts.Store.ListAsync(Placed(filter), limit, cursor, cancel);
 
     /// <summary>How many sagas match, by status.</summary>
-    public ValueTask<ImmutableDictionary<SagaStatus, long>> CountAsync(SagaFilter filter, CancellationToken cancel = default) => _parts.Store.CountAsync(filter, cancel);
+    public ValueTask<ImmutableDictionary<SagaStatus, long>> CountAsync(SagaFilter filter, CancellationToken cancel = default) =>
+        _parts.Store.CountAsync(Placed(filter), cancel);
 
     /// <summary>Numbers for the dashboard.</summary>
     public async ValueTask<EngineStats> StatsAsync(CancellationToken cancel = default)
@@ -179,6 +180,12 @@ public sealed class SagaEngine : IHostedLifecycleService
             return new StartResult(StartOutcome.BadInput, Problem: $"The input does not fit '{definition.Name}': {e.Message}", Path: e.Path ?? "$");
         }
     }
+
+    /// <summary>A stored saga names no steps: where the named step stands is its definition's knowledge.</summary>
+    private SagaFilter Placed(SagaFilter filter) => filter.Step is not { } name ? filter : filter with
+    {
+        StepPlaces = [.. from saga in _parts.Definitions.All let step = saga.Find(name) where step is not null select new StepPlace(saga.Name, saga.Version, step.Index)],
+    };
 
     private async Task RunAsync(Processor worker)
     {

@@ -121,7 +121,7 @@ public sealed class JournalStoreMeasurements(ITestOutputHelper output) : IAsyncD
         }
     }
 
-    JournalStore Store() => new(new JournalStoreOptions { Path = _directory }, TimeSpan.FromDays(10_000), new StillTime(TestSagas.Noon));
+    JournalStore Store() => new(new JournalStoreOptions { Path = _directory }, TimeSpan.FromDays(10_000), new StoppedClock(TestSagas.Noon));
 
     long Size(string ending = "") => Directory.GetFiles(_directory, "*" + ending).Sum(static path => new FileInfo(path).Length);
 

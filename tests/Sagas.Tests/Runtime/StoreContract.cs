@@ -10,7 +10,7 @@ public abstract class StoreContract : IAsyncDisposable
 {
     private protected static readonly TimeSpan Keep = TimeSpan.FromDays(7);
 
-    private protected StillTime Time { get; } = new(TestSagas.Noon);
+    private protected StoppedClock Time { get; } = new(TestSagas.Noon);
 
     /// <summary>A new, open store.</summary>
     private protected abstract Task<ISagaStore> OpenAsync();
@@ -442,7 +442,7 @@ public abstract class StoreContract : IAsyncDisposable
 }
 
 /// <summary>A clock that stands still until a test sets it; its timers never fire.</summary>
-sealed class StillTime(DateTimeOffset now) : TimeProvider
+sealed class StoppedClock(DateTimeOffset now) : TimeProvider
 {
     public DateTimeOffset Now { get; set; } = now;
 

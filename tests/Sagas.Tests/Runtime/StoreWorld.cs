@@ -15,7 +15,7 @@ sealed class StoreWorld
     readonly Dictionary<string, Known> _sagas = [];
     int _started;
 
-    public StillTime Time { get; } = new(TestSagas.Noon);
+    public StoppedClock Time { get; } = new(TestSagas.Noon);
 
     public JournalStoreOptions Options { get; init; } = new() { Path = "/data/store", SegmentBytes = 1 << 13, ReserveBytes = 1 << 12, Preallocate = true };
 
