@@ -14,11 +14,12 @@ namespace Sagas.Runtime;
 /// <summary>Batch in, decide, commit, dispatch.</summary>
 internal sealed class Processor
 {
+    private static readonly TimeSpan FlushTogether = TimeSpan.FromMilliseconds(10);
     private readonly EngineParts _engine;
     private readonly Channel<Mail> _mailbox;
     private readonly Dictionary<SagaId, Live> _live = [];
     private readonly List<Live> _batch = [];
-    private readonly List<Live> _lazy = [];
+    private readonly Queue<(Live Live, DateTimeOffset Until)> _lazy = [];
     private readonly ITimer _flush;
     private bool _flushSet;
 
@@ -27,7 +28,7 @@ internal sealed class Processor
         _engine = engine;
         // Twice the size at which starts are refused: what is under way still finds room when new work does not.
         _mailbox = Channel.CreateBounded<Mail>(new BoundedChannelOptions(engine.Options.MailboxSize * 2) { SingleReader = true });
-        _flush = engine.Time.CreateTimer(_ => _mailbox.Writer.TryWrite(new FlushMail()), null, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+        _flush = engine.Time.CreateTimer(_ => PostFlush(), null, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
     }
 
     /// <summary>How many unfinished sagas this worker holds.</summary>
@@ -46,14 +47,15 @@ internal sealed class Processor
     public async Task RunAsync()
     {
         while (await _mailbox.Reader.WaitToReadAsync().ConfigureAwait(false)) await ProcessOnceAsync().ConfigureAwait(false);
-        await ProcessOnceAsync(flush: true).ConfigureAwait(false);
+        await ProcessOnceAsync(last: true).ConfigureAwait(false);
         await _flush.DisposeAsync().ConfigureAwait(false);
     }
 
     public void Complete() => _mailbox.Writer.TryComplete();
 
-    public async Task ProcessOnceAsync(bool flush = false)
+    public async Task ProcessOnceAsync(bool last = false)
     {
+        var flush = last;
         for (var count = 0; count < _engine.Options.BatchSize && _mailbox.Reader.TryRead(out var mail); count++)
         {
             flush |= mail is FlushMail;
@@ -64,7 +66,7 @@ internal sealed class Processor
                 Fold(live, mail);
             }
         }
-        if (flush) Flush();
+        if (flush) Flush(all: last);
         while (_batch.Exists(static live => live.Urgent))
         {
             var (committed, again) = await CommitAsync().ConfigureAwait(false);
@@ -204,17 +206,20 @@ internal sealed class Processor
         live.Apply(parked, urgent: true);
     }
 
-    private void Flush()
+    /// <summary>Sagas whose lazy replies have waited long enough, or will have in a moment, take part in the batch; younger ones may still ride on a commit of their own.</summary>
+    private void Flush(bool all)
     {
         _flushSet = false;
-        foreach (var live in _lazy)
+        var until = _engine.Now + FlushTogether;
+        while (_lazy.TryPeek(out var next) && (all || next.Until <= until))
         {
-            live.IsLazy = false;
-            if (!live.Dirty) continue;
-            Enter(live);
-            live.Hurry();
+            _lazy.Dequeue();
+            next.Live.IsLazy = false;
+            if (!next.Live.Dirty) continue;
+            Enter(next.Live);
+            next.Live.Hurry();
         }
-        _lazy.Clear();
+        SetFlush();
     }
 
     private async Task<(List<Live> Committed, List<Live> Again)> CommitAsync()
@@ -317,10 +322,22 @@ internal sealed class Processor
     private void Wait(Live live)
     {
         live.IsLazy = true;
-        _lazy.Add(live);
-        if (_flushSet) return;
+        _lazy.Enqueue((live, _engine.Now + _engine.Options.LazyFlush));
+        SetFlush();
+    }
+
+    /// <summary>On the timer's thread. A full mailbox is no reason to forget the flush.</summary>
+    private void PostFlush()
+    {
+        if (!_mailbox.Writer.TryWrite(new FlushMail())) _flush.Change(FlushTogether, Timeout.InfiniteTimeSpan);
+    }
+
+    private void SetFlush()
+    {
+        if (_flushSet || !_lazy.TryPeek(out var next)) return;
         _flushSet = true;
-        _flush.Change(_engine.Options.LazyFlush, Timeout.InfiniteTimeSpan);
+        var wait = next.Until - _engine.Now;
+        _flush.Change(wait > TimeSpan.Zero ? wait : TimeSpan.Zero, Timeout.InfiniteTimeSpan);
     }
 
     /// <summary>Sees to it that the timer pump calls when the saga's next time comes. An earlier call than needed only asks again.</summary>
