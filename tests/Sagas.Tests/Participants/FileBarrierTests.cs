@@ -144,11 +144,11 @@ public sealed class FileBarrierTests : BarrierContract, IDisposable
 
     private string NewDirectory() => Path.Combine(_root, Interlocked.Increment(ref _directories).ToString());
 
-    /// <summary>The files as a crash would leave them: nobody closed the journal.</summary>
+    /// <summary>The files as a crash would leave them: nobody closed the journal. One that is still being prepared in the background may vanish under the copy.</summary>
     private string Copy(string directory)
     {
         var copy = Directory.CreateDirectory(NewDirectory()).FullName;
-        foreach (var file in Directory.GetFiles(directory).Where(f => Path.GetFileName(f) != "lock"))
+        foreach (var file in Directory.GetFiles(directory).Where(f => Path.GetFileName(f) is not "lock" && !f.EndsWith(".tmp", StringComparison.Ordinal)))
             File.Copy(file, Path.Combine(copy, Path.GetFileName(file)));
         return copy;
     }
