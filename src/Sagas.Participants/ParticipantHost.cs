@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.Collections.Frozen;
+using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 
@@ -33,6 +34,7 @@ public sealed class ParticipantHost : IHostedLifecycleService, IAsyncDisposable,
         _barrier = new Barrier(_store, _time);
         _participants = registry.Names.ToFrozenDictionary(name => name,
             name => new Participant(name, registry.Bind(name, services), new Lane(registry.Concurrency, HandleAsync)), StringComparer.Ordinal);
+        if (services.GetService<DurableSagas>() is { } durable && _store is MemoryBarrier) Log.ForgetfulBarrier(_logger, durable.Store);
     }
 
     /// <summary>The names of this process's participants.</summary>
@@ -126,6 +128,7 @@ public sealed class ParticipantHost : IHostedLifecycleService, IAsyncDisposable,
         var item = work.Item;
         var started = Telemetry.Now;
         var activity = Telemetry.Start(work.Participant.Name, item);
+        using var scope = Log.Item(_logger, item.Saga, item.Step, item.Phase);
         using var deadline = new CancellationTokenSource();
         ReplyItem reply;
         try

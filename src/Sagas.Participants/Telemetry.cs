@@ -39,6 +39,15 @@ internal static class Telemetry
 
 internal static partial class Log
 {
+    private static readonly Func<ILogger, string, string, Phase, IDisposable?> ItemScope = LoggerMessage.DefineScope<string, string, Phase>("saga {Saga}, step {Step}, {Phase}");
+
+    /// <summary>Whatever is logged while an item is handled, by the handler too, says for which saga and step.</summary>
+    public static IDisposable? Item(ILogger logger, string saga, string step, Phase phase) =>
+        logger.IsEnabled(LogLevel.Error) ? ItemScope(logger, saga, step, phase) : null;
+
+    [LoggerMessage(17, LogLevel.Warning, "Sagas are kept in {Store}, but this process's participants forget with the process what they answered: after a restart, confirms fail and sagas end up stuck. Add .UseFileBarrier(directory) to AddSagaParticipants.")]
+    public static partial void ForgetfulBarrier(ILogger logger, string store);
+
     [LoggerMessage(10, LogLevel.Debug, "Step {Step} of saga {Saga}: {Phase} was refused: {Code}: {Reason}")]
     public static partial void Refused(ILogger logger, string saga, string step, string phase, string? code, string? reason);
 

@@ -30,6 +30,9 @@ internal sealed class Live(SagaDefinition definition, SagaState state)
     /// <summary>It takes part in the batch under way.</summary>
     public bool InBatch { get; set; }
 
+    /// <summary>Operators have been told that it is stuck.</summary>
+    public bool KnownStuck { get; set; }
+
     /// <summary>A commit's outcome is unknown: read it again before the next decision.</summary>
     public bool Doubtful { get; set; }
 

@@ -225,22 +225,48 @@ internal sealed class Processor
     private async Task<(List<Live> Committed, List<Live> Again)> CommitAsync()
     {
         List<Live> urgent = _batch.FindAll(static live => live.Urgent), committed = [], again = [];
-        var commits = new SagaCommit[urgent.Count];
-        for (var i = 0; i < commits.Length; i++) commits[i] = urgent[i].NextVersion();
-        ImmutableArray<CommitOutcome> outcomes;
         try
         {
-            outcomes = await _engine.Store.CommitAsync(commits, CancellationToken.None).ConfigureAwait(false);
+            Sort(urgent, await StoreAsync(urgent).ConfigureAwait(false), committed, again);
         }
         catch (StoreUnavailableException e)
         {
-            _engine.Log.CommitFailed(e, commits.Length);
+            _engine.Log.CommitFailed(e, urgent.Count);
             foreach (var live in urgent) Doubt(live, e);
-            return (committed, again);
         }
-        Telemetry.Commits.Add(commits.Length);
+        catch (Exception) when (urgent.Count > 1)
+        {
+            // One saga that the store cannot take must not hold up the others: each by itself, and nothing of the batch was written.
+            foreach (var live in urgent) await CommitAloneAsync(live, committed, again).ConfigureAwait(false);
+        }
+        catch (Exception e)
+        {
+            Refuse(urgent[0], e);
+        }
+        return (committed, again);
+    }
+
+    private async Task CommitAloneAsync(Live live, List<Live> committed, List<Live> again)
+    {
+        try
+        {
+            Sort([live], await StoreAsync([live]).ConfigureAwait(false), committed, again);
+        }
+        catch (Exception e)
+        {
+            Refuse(live, e);
+        }
+    }
+
+    private ValueTask<ImmutableArray<CommitOutcome>> StoreAsync(List<Live> urgent)
+    {
         Telemetry.StoreWrites.Add(1);
-        for (var i = 0; i < commits.Length; i++)
+        return _engine.Store.CommitAsync(urgent.ConvertAll(static live => live.NextVersion()), CancellationToken.None);
+    }
+
+    private static void Sort(List<Live> urgent, ImmutableArray<CommitOutcome> outcomes, List<Live> committed, List<Live> again)
+    {
+        for (var i = 0; i < urgent.Count; i++)
         {
             if (outcomes[i] == CommitOutcome.Committed)
             {
@@ -249,7 +275,13 @@ internal sealed class Processor
             }
             else again.Add(urgent[i]);
         }
-        return (committed, again);
+        Telemetry.Commits.Add(committed.Count);
+    }
+
+    private void Refuse(Live live, Exception why)
+    {
+        _engine.Log.Unstorable(why, live.State.Id, live.Definition.Name);
+        Doubt(live, why as StoreUnavailableException ?? new StoreUnavailableException($"Saga '{live.State.Id}' cannot be stored: {why.Message}", why));
     }
 
     private void Dispatch(Live live)
@@ -258,12 +290,21 @@ internal sealed class Processor
         foreach (var effect in live.Effects)
             if (effect is Effect.Send send) _engine.Outbox.Send(saga, send);
         live.Dispatched();
+        if (saga.Status == SagaStatus.Stuck && !live.KnownStuck) ReportStuck(live);
+        live.KnownStuck = saga.Status == SagaStatus.Stuck;
         if (saga.Ended)
         {
             _live.Remove(saga.Id);
             _engine.Ended(saga);
         }
         else Arm(live);
+    }
+
+    private void ReportStuck(Live live)
+    {
+        for (var i = 0; i < live.State.Steps.Length; i++)
+            if (live.State.Steps[i] is { Stuck: true, Error: var error })
+                _engine.Log.SagaStuck(live.State.Id, live.Definition.Name, live.Definition.Steps[i].Name, error?.Message ?? "no answer");
     }
 
     /// <summary>Another node, or an earlier life of the same id, has written: what was decided is void, and is decided again on what the store has.</summary>

@@ -50,7 +50,9 @@ public sealed class SagaEngine : IHostedLifecycleService
         if (_parts.Store.Health.Level != StoreLevel.Good && !request.Id.HasValue)
             return new StartResult(StartOutcome.Busy, Problem: $"The store takes no new sagas: {_parts.Store.Health.Detail}");
         var id = request.Id ?? new SagaId(Guid.CreateVersion7(_parts.Now).ToString("N"));
-        if (request.TraceParent is null && Activity.Current is { IdFormat: ActivityIdFormat.W3C } activity) request = request with { TraceParent = activity.Id };
+        using var span = StartSpan(definition, request, id);
+        if ((span ?? Activity.Current) is { IdFormat: ActivityIdFormat.W3C } activity && (span is not null || request.TraceParent is null))
+            request = request with { TraceParent = activity.Id };
         var mail = new StartMail(definition, request, id);
         if (!_open || !WorkerOf(id).TryStart(mail))
             return new StartResult(StartOutcome.Busy, Problem: _open ? "The engine has as much work as it can hold. Repeat later." : "The engine is not running. Repeat later.");
@@ -165,6 +167,14 @@ public sealed class SagaEngine : IHostedLifecycleService
 
     Task IHostedLifecycleService.StoppedAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 
+    /// <summary>The saga's first span; its commands and their handlers go on from it. Null when nobody listens.</summary>
+    private static Activity? StartSpan(SagaDefinition definition, StartRequest request, SagaId id)
+    {
+        if (!Telemetry.Source.HasListeners()) return null;
+        var parent = ActivityContext.TryParse(request.TraceParent, null, isRemote: true, out var context) ? context : Activity.Current?.Context ?? default;
+        return Telemetry.Source.StartActivity($"saga {definition.Name}", ActivityKind.Producer, parent)?.SetTag("sagas.saga", id.Value).SetTag("sagas.definition", definition.Name);
+    }
+
     private static StartResult? Misfit(SagaDefinition definition, StartRequest request)
     {
         if (request.Input.Utf8.Length > Decider.MaxPayload)
@@ -178,6 +188,11 @@ public sealed class SagaEngine : IHostedLifecycleService
         catch (JsonException e)
         {
             return new StartResult(StartOutcome.BadInput, Problem: $"The input does not fit '{definition.Name}': {e.Message}", Path: e.Path ?? "$");
+        }
+        // An input type's own constructor or setters may throw anything: they say no to the input.
+        catch (Exception e)
+        {
+            return new StartResult(StartOutcome.BadInput, Problem: $"The input does not fit '{definition.Name}': {e.GetType().Name}: {e.Message}", Path: "$");
         }
     }
 
@@ -206,6 +221,7 @@ public sealed class SagaEngine : IHostedLifecycleService
         _pulse.Ended(saga.Course, duration);
         Telemetry.Ended.Add(1, new KeyValuePair<string, object?>("status", saga.Course.ToString()));
         Telemetry.Duration.Record(duration.TotalSeconds);
+        _parts.Log.SagaEnded(saga.Id, saga.Definition, saga.Course);
         _waiters.Ended(saga);
     }
 

@@ -18,7 +18,8 @@ public static class StoreExtensions
     public static SagasBuilder UseJournal(this SagasBuilder sagas, Action<JournalStoreOptions> configure)
     {
         ArgumentNullException.ThrowIfNull(sagas);
-        sagas.Services.AddOptions<JournalStoreOptions>().Configure(configure).ValidateDataAnnotations().ValidateOnStart();
+        sagas.Services.AddSingleton(new DurableSagas("a journal"));
+        sagas.Services.AddOptions<JournalStoreOptions>().BindConfiguration("Sagas:Journal").Configure(configure).ValidateDataAnnotations().ValidateOnStart();
         sagas.Services.AddSingleton<IValidateOptions<JournalStoreOptions>, JournalPath>();
         sagas.Services.TryAddSingleton(TimeProvider.System);
         sagas.Services.Replace(ServiceDescriptor.Singleton<ISagaStore>(services => new JournalStore(

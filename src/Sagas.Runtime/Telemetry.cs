@@ -43,7 +43,7 @@ internal static partial class Log
     [LoggerMessage(5, LogLevel.Warning, "{Count} commands to {Participant} could not be sent; they are sent again until their attempts time out.")]
     public static partial void SendFailed(this ILogger log, Exception why, string participant, int count);
 
-    [LoggerMessage(6, LogLevel.Information, "Saga {Saga} of {Definition} has ended: {Status}.")]
+    [LoggerMessage(6, LogLevel.Debug, "Saga {Saga} of {Definition} has ended: {Status}.")]
     public static partial void SagaEnded(this ILogger log, SagaId saga, string definition, SagaStatus status);
 
     [LoggerMessage(7, LogLevel.Warning, "Saga {Saga} of {Definition} is stuck at {Step}: {Reason}")]
@@ -51,6 +51,9 @@ internal static partial class Log
 
     [LoggerMessage(8, LogLevel.Critical, "A worker of the engine has stopped. Restart this node; nothing acknowledged is lost.")]
     public static partial void WorkerStopped(this ILogger log, Exception why);
+
+    [LoggerMessage(18, LogLevel.Error, "Saga {Saga} of {Definition} cannot be stored: nothing of what was decided is done. It is tried again; the others go on.")]
+    public static partial void Unstorable(this ILogger log, Exception why, SagaId saga, string definition);
 
     [LoggerMessage(9, LogLevel.Information, "Node {Node} has stopped.")]
     public static partial void Stopped(this ILogger log, string node);

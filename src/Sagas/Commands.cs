@@ -40,6 +40,10 @@ public sealed class CommandAttribute(string? name = null) : Attribute
 /// <param name="Participant">The participant's name.</param>
 public sealed record CommandRoute(string Command, string Participant);
 
+/// <summary>Registered by an engine whose sagas outlive the process, so that participants of the same process can warn when their barrier does not.</summary>
+/// <param name="Store">Where sagas are kept, for people.</param>
+public sealed record DurableSagas(string Store);
+
 /// <summary>Wire names of command types.</summary>
 public static class CommandName
 {
