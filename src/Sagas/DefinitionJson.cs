@@ -5,9 +5,26 @@ using System.Xml;
 
 namespace Sagas;
 
-/// <summary>A definition's graph as JSON: what listings show and what the fingerprint is taken of.</summary>
-public static class DefinitionJson
+/// <summary>One fault of a definition in JSON.</summary>
+/// <param name="Path">Where: a JSON path such as <c>$.steps[1].after[0]</c>.</param>
+/// <param name="Message">What is wrong, and what to do.</param>
+public sealed record DefinitionFault(string Path, string Message);
+
+/// <summary>A definition in JSON that is wrong, with all its faults.</summary>
+public sealed class DefinitionJsonException(IReadOnlyList<DefinitionFault> faults)
+    : Exception($"{faults.Count} faults in the definition:{string.Concat(faults.Take(20).Select(f => $"\n  - {f.Path}: {f.Message}"))}{(faults.Count > 20 ? "\n  - …" : "")}")
 {
+    /// <summary>Every fault.</summary>
+    public IReadOnlyList<DefinitionFault> Faults { get; } = faults;
+}
+
+/// <summary>Definitions in JSON: read from it, and a graph written as it: what listings show and what the fingerprint of a C# definition is taken of.</summary>
+public static partial class DefinitionJson
+{
+    /// <summary>The definition that a JSON text describes.</summary>
+    /// <exception cref="DefinitionJsonException">All the text's faults, each with its JSON path.</exception>
+    public static SagaDefinition Parse(ReadOnlyMemory<byte> utf8) => DefinitionReader.Read(utf8);
+
     /// <summary>Writes <c>{name, version, timeout, steps: [{name, kind, after, participant, command, …}]}</c>.</summary>
     public static void WriteGraph(Utf8JsonWriter json, SagaDefinition saga)
     {
@@ -24,8 +41,59 @@ public static class DefinitionJson
     internal static string Fingerprint(SagaDefinition saga)
     {
         var bytes = new ArrayBufferWriter<byte>();
-        using (var json = new Utf8JsonWriter(bytes)) WriteGraph(json, saga);
+        using (var json = new Utf8JsonWriter(bytes))
+        {
+            // Mappings are part of a definition in JSON, so its print is taken of the text, not of the graph.
+            if (saga.Json is { } given)
+            {
+                using var document = JsonDocument.Parse(given.Utf8);
+                WriteCanonical(json, document.RootElement);
+            }
+            else WriteGraph(json, saga);
+        }
         return Convert.ToHexStringLower(SHA256.HashData(bytes.WrittenSpan));
+    }
+
+    /// <summary>The same bytes for the same JSON: members sorted, numbers in one spelling.</summary>
+    private static void WriteCanonical(Utf8JsonWriter json, JsonElement value)
+    {
+        switch (value.ValueKind)
+        {
+            case JsonValueKind.Object:
+                json.WriteStartObject();
+                foreach (var member in value.EnumerateObject().OrderBy(m => m.Name, StringComparer.Ordinal))
+                {
+                    json.WritePropertyName(member.Name);
+                    WriteCanonical(json, member.Value);
+                }
+                json.WriteEndObject();
+                break;
+            case JsonValueKind.Array:
+                json.WriteStartArray();
+                foreach (var item in value.EnumerateArray()) WriteCanonical(json, item);
+                json.WriteEndArray();
+                break;
+            case JsonValueKind.Number:
+                json.WriteRawValue(CanonicalNumber(value.GetRawText()), skipInputValidation: true);
+                break;
+            default:
+                value.WriteTo(json);
+                break;
+        }
+    }
+
+    /// <summary>30, 30.0 and 3e1 are all 3e1.</summary>
+    private static string CanonicalNumber(string text)
+    {
+        var e = text.IndexOfAny(['e', 'E']);
+        var exponent = e < 0 ? System.Numerics.BigInteger.Zero : System.Numerics.BigInteger.Parse(text[(e + 1)..], System.Globalization.CultureInfo.InvariantCulture);
+        var mantissa = e < 0 ? text : text[..e];
+        var sign = mantissa[0] == '-' ? "-" : "";
+        var parts = mantissa.TrimStart('-').Split('.');
+        var fraction = parts.Length > 1 ? parts[1] : "";
+        var digits = (parts[0] + fraction).TrimStart('0');
+        var significant = digits.TrimEnd('0');
+        return significant.Length == 0 ? "0" : $"{sign}{significant}e{exponent - fraction.Length + (digits.Length - significant.Length)}";
     }
 
     private static void WriteStep(Utf8JsonWriter json, SagaDefinition saga, StepDefinition step)
@@ -55,6 +123,19 @@ public static class DefinitionJson
             foreach (var code in step.NoRetryOn) json.WriteStringValue(code);
             json.WriteEndArray();
         }
+        if (!step.Headers.IsEmpty)
+        {
+            json.WriteStartObject("headers");
+            foreach (var (name, value) in step.Headers) json.WriteString(name, value);
+            json.WriteEndObject();
+        }
+        if (!step.RefuseOn.IsEmpty)
+        {
+            json.WriteStartArray("refuseOn");
+            foreach (var status in step.RefuseOn) json.WriteNumberValue(status);
+            json.WriteEndArray();
+        }
+        if (step.CallbackWithin != StepDefinition.DefaultCallbackWithin) json.WriteString("callbackWithin", XmlConvert.ToString(step.CallbackWithin));
         json.WriteEndObject();
     }
 

@@ -94,6 +94,9 @@ public sealed record StepDefinition
     /// <summary>The default time for one attempt: 10 s.</summary>
     public static readonly TimeSpan DefaultTimeout = TimeSpan.FromSeconds(10);
 
+    /// <summary>The default time in which a participant that answered 202 posts the outcome: 10 minutes.</summary>
+    public static readonly TimeSpan DefaultCallbackWithin = TimeSpan.FromMinutes(10);
+
     /// <summary>The step's place in <see cref="SagaDefinition.Steps"/>.</summary>
     public required int Index { get; init; }
 
@@ -136,6 +139,15 @@ public sealed record StepDefinition
     /// <summary>Error codes that are not asked again.</summary>
     public ImmutableArray<string> NoRetryOn { get; init; } = [];
 
+    /// <summary>Headers sent to HTTP participants, the saga's and the step's own, sorted by name; where both name one, the step's.</summary>
+    public ImmutableArray<KeyValuePair<string, string>> Headers { get; init; } = [];
+
+    /// <summary>Further HTTP statuses that mean refused on Try, Do and Check.</summary>
+    public ImmutableArray<int> RefuseOn { get; init; } = [];
+
+    /// <summary>Within what time a participant that answered 202 posts the outcome.</summary>
+    public TimeSpan CallbackWithin { get; init; } = DefaultCallbackWithin;
+
     /// <summary>The command's .NET type; null for definitions in JSON.</summary>
     public Type? CommandType { get; init; }
 
@@ -163,8 +175,9 @@ public sealed class SagaDefinition
     private readonly Dictionary<string, int> _byName;
 
     internal SagaDefinition(string name, int version, ImmutableArray<StepDefinition> steps, TimeSpan? timeout, Func<SagaData, Payload>? result,
-        Type? inputType = null, Type? resultType = null)
+        Type? inputType = null, Type? resultType = null, Payload? json = null)
     {
+        Json = json;
         (Name, Version, Steps, Timeout, Result, InputType, ResultType) = (name, version, steps, timeout, result, inputType, resultType);
         _byName = steps.ToDictionary(s => s.Name, s => s.Index, StringComparer.Ordinal);
         Pivot = steps.FirstOrDefault(s => s.Pivot)?.Index;
@@ -174,6 +187,9 @@ public sealed class SagaDefinition
 
     /// <summary>The definition's name.</summary>
     public string Name { get; }
+
+    /// <summary>The definition as it was given in JSON; null for one in C#.</summary>
+    public Payload? Json { get; }
 
     /// <summary>The definition's version, from 1.</summary>
     public int Version { get; }
