@@ -52,6 +52,9 @@ internal static partial class Log
     [LoggerMessage(8, LogLevel.Critical, "A worker of the engine has stopped. Restart this node; nothing acknowledged is lost.")]
     public static partial void WorkerStopped(this ILogger log, Exception why);
 
+    [LoggerMessage(10, LogLevel.Warning, "Step {Step} of saga {Saga}: {Phase} attempt {Attempt} over HTTP failed: {Code}: {Message}")]
+    public static partial void HttpFailed(this ILogger log, SagaId saga, string step, Phase phase, int attempt, string code, string message);
+
     [LoggerMessage(9, LogLevel.Information, "Node {Node} has stopped.")]
     public static partial void Stopped(this ILogger log, string node);
 }

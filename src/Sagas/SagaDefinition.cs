@@ -94,6 +94,9 @@ public sealed record StepDefinition
     /// <summary>The default time for one attempt: 10 s.</summary>
     public static readonly TimeSpan DefaultTimeout = TimeSpan.FromSeconds(10);
 
+    /// <summary>The default time in which a participant that answered 202 posts the outcome: 10 minutes.</summary>
+    public static readonly TimeSpan DefaultCallbackWithin = TimeSpan.FromMinutes(10);
+
     /// <summary>The step's place in <see cref="SagaDefinition.Steps"/>.</summary>
     public required int Index { get; init; }
 
@@ -135,6 +138,15 @@ public sealed record StepDefinition
 
     /// <summary>Error codes that are not asked again.</summary>
     public ImmutableArray<string> NoRetryOn { get; init; } = [];
+
+    /// <summary>Headers sent to HTTP participants, the saga's and the step's own, sorted by name; where both name one, the step's.</summary>
+    public ImmutableArray<KeyValuePair<string, string>> Headers { get; init; } = [];
+
+    /// <summary>Further HTTP statuses that mean refused on Try, Do and Check.</summary>
+    public ImmutableArray<int> RefuseOn { get; init; } = [];
+
+    /// <summary>Within what time a participant that answered 202 posts the outcome.</summary>
+    public TimeSpan CallbackWithin { get; init; } = DefaultCallbackWithin;
 
     /// <summary>The command's .NET type; null for definitions in JSON.</summary>
     public Type? CommandType { get; init; }
@@ -201,6 +213,9 @@ public sealed class SagaDefinition
 
     /// <summary>After how many failed attempts a phase that is never given up shows as stuck. Default 10.</summary>
     public int StuckAfter { get; internal set; } = 10;
+
+    /// <summary>Whether its HTTP participants may be on this machine only.</summary>
+    internal bool LoopbackOnly { get; set; }
 
     /// <summary>For each step, the undoable steps that come after it, directly or not: all must be undone before it is.</summary>
     internal ImmutableArray<ImmutableArray<int>> Undoers { get; }
