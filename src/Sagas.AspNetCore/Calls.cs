@@ -57,6 +57,10 @@ internal static class Calls
         {
             Parameters = ["X-Operator"], Body = "Resolve", Answers = [(202, "Saga")], Problems = [400, 404, 409, 413, 415, 429, 503],
         },
+        new("POST", "/api/v1/sagas/{id}/steps/{step}/callback", "The outcome of a command that was accepted with 202", Callbacks.Hear)
+        {
+            Parameters = ["phase", "attempt"], Body = "Callback", Answers = [(200, "Saga")], Problems = [400, 404, 409, 413, 415, 429, 503],
+        },
         new("GET", "/api/v1/definitions", "List definitions", Definitions.List) { Answers = [(200, "Definitions")] },
         new("GET", "/api/v1/definitions/{name}", "One definition: graph, schemas, policies", Definitions.Find)
         {

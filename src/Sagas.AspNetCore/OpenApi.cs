@@ -26,6 +26,8 @@ internal static class OpenApi
         ["limit"] = ("query", Whole(1, Query.MaxLimit), $"The most items. Default {Query.DefaultLimit}."),
         ["cursor"] = ("query", Text(), "`next` of the page before."),
         ["format"] = ("query", OneOf("json", "mermaid", "dot"), "Default json."),
+        ["phase"] = ("query", OneOf("try", "confirm", "cancel", "do", "compensate", "check"), "The phase that was accepted."),
+        ["attempt"] = ("query", Whole(1), "The attempt that was accepted."),
         ["X-Operator"] = ("header", Text(), "Who asks, for the history. Default `anonymous`."),
     };
 
@@ -207,6 +209,7 @@ internal static class OpenApi
                 ("problem", new JsonObject { ["anyOf"] = new JsonArray(Ref("Problem"), new JsonObject { ["type"] = "null" }) }))))),
             ["Reason"] = Required(Object(("reason", Text())), "reason"),
             ["Resolve"] = Required(Object(("outcome", OneOf("done", "notDone")), ("result", Any()), ("reason", Text())), "outcome", "reason"),
+            ["Callback"] = Required(Object(("outcome", OneOf("ok", "refused", "error")), ("result", Any()), ("code", Text()), ("message", Text())), "outcome"),
             ["Problem"] = Object(("type", Text()), ("title", Text()), ("status", Whole(400, 599)), ("detail", Text()), ("parameter", Text()), ("path", Text()), ("traceId", Text())),
         };
     }

@@ -47,6 +47,19 @@ internal static partial class Query
 
     public static int? Version(HttpRequest request) => Number(request, "version", 1, int.MaxValue, "a whole number from 1");
 
+    /// <summary>A callback's attempt: given, from 1.</summary>
+    public static int Attempt(HttpRequest request) =>
+        Number(request, "attempt", 1, int.MaxValue, "the attempt's number, as in Saga-Callback") ?? throw Problem.BadParameter("attempt", "", "the attempt's number, as in Saga-Callback").Thrown();
+
+    /// <summary>A callback's phase.</summary>
+    public static Phase Phase(HttpRequest request)
+    {
+        var word = One(request, "phase") ?? "";
+        foreach (var phase in Enum.GetValues<Phase>())
+            if (phase.Word() == word) return phase;
+        throw Problem.BadParameter("phase", word, "one of try, confirm, cancel, do, compensate, check, as in Saga-Callback").Thrown();
+    }
+
     public static int Priority(HttpRequest request) => Number(request, "priority", 0, 9, "a whole number from 0 to 9; 9 goes first, 5 is usual") ?? 5;
 
     public static int Limit(HttpRequest request) => Number(request, "limit", 1, MaxLimit, $"a whole number from 1 to {MaxLimit}") ?? DefaultLimit;

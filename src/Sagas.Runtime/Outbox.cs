@@ -8,7 +8,7 @@ namespace Sagas.Runtime;
 // be: a command lost on the way is named by its saga's state, with the time at which it is asked again.
 
 /// <summary>Sends committed commands, one lane per destination.</summary>
-internal sealed class Outbox(ITransport transport, TimeProvider time, ILogger log)
+internal sealed class Outbox(ITransport transport, HttpTransport http, TimeProvider time, ILogger log)
 {
     private const int MaxItems = 256;
     private const int MaxBytes = 256 * 1024;
@@ -19,6 +19,12 @@ internal sealed class Outbox(ITransport transport, TimeProvider time, ILogger lo
 
     public void Send(SagaState saga, Effect.Send send)
     {
+        if (send.Endpoint is HttpEndpoint to)
+        {
+            http.Send(saga, send, to.Url);
+            Telemetry.CommandsSent.Add(1);
+            return;
+        }
         if (send.Endpoint is not BusEndpoint bus)
             throw new NotSupportedException($"Step '{send.Step}' of saga '{saga.Id}' goes to {send.Endpoint}, which no transport of this engine reaches.");
         var item = new CommandItem(saga.Id.Value, send.Step, send.Phase, send.Attempt, bus.Command, Wire.Key(saga.Id.Value, send.Step, send.Phase),
@@ -30,6 +36,7 @@ internal sealed class Outbox(ITransport transport, TimeProvider time, ILogger lo
     /// <summary>Returns when everything waiting has left, or when <paramref name="patience"/> is over.</summary>
     public async Task DrainAsync(TimeSpan patience)
     {
+        http.Stop();
         var all = Task.WhenAll(_lanes.Values.Select(lane => lane.Idle));
         await Task.WhenAny(all, Task.Delay(patience, time)).ConfigureAwait(false);
         await _stop.CancelAsync().ConfigureAwait(false);

@@ -158,7 +158,7 @@ internal sealed class Processor
                 Arm(live);
                 break;
             case RequestMail request:
-                if (Decide(live, request.Happened) is { } refused) request.Reply(new RequestResult(RequestOutcome.WrongState, live.Durable, refused));
+                if (Decide(live, request.Happened, awaited: true) is { } refused) request.Reply(new RequestResult(RequestOutcome.WrongState, live.Durable, refused));
                 break;
             case EventMail { Happened: var happened }:
                 Decide(live, happened);
@@ -173,7 +173,7 @@ internal sealed class Processor
 
     /// <summary>Decides (null: the start) and keeps the decision, unless it breaks an invariant: then the saga is parked as it was, with a report, and the others go on.</summary>
     /// <returns>Why an operator's request is refused, or null.</returns>
-    private string? Decide(Live live, SagaEvent? happened)
+    private string? Decide(Live live, SagaEvent? happened, bool awaited = false)
     {
         try
         {
@@ -184,8 +184,8 @@ internal sealed class Processor
             if (ReferenceEquals(decision.State, before)) return decision.Refused;
             if (Invariants.Check(live.Definition, decision.State) is { Count: > 0 } broken)
                 throw new InvalidOperationException(string.Join(" ", broken));
-            // What a participant said can be asked again; everything else must not be lost.
-            var urgent = happened is not SagaEvent.Replied || !decision.Effects.IsEmpty
+            // What a participant said can be asked again, unless it waits to hear that it is kept; everything else must not be lost.
+            var urgent = awaited || happened is not SagaEvent.Replied || !decision.Effects.IsEmpty
                 || decision.State.Course != before.Course || decision.State.Status != before.Status;
             live.Apply(decision, urgent);
             return null;

@@ -20,7 +20,7 @@ public sealed class SagaEngine : IHostedLifecycleService
     internal SagaEngine(DefinitionCatalog definitions, ISagaStore store, ITransport transport, IOptions<SagasOptions> options, TimeProvider time, ILogger<SagaEngine> log)
     {
         _pulse = new Pulse(time);
-        _parts = new EngineParts(definitions, store, new Outbox(transport, time, log), new TimerPump(time, mail => WorkerOf(mail.Id).TryPost(mail)),
+        _parts = new EngineParts(definitions, store, new Outbox(transport, new HttpTransport(options.Value, definitions.Find, PostAsync, time, log), time, log), new TimerPump(time, mail => WorkerOf(mail.Id).TryPost(mail)),
             options.Value, time, log, Ended);
         _workers = [.. Enumerable.Range(0, options.Value.Workers).Select(_ => new Processor(_parts))];
     }
@@ -130,6 +130,27 @@ public sealed class SagaEngine : IHostedLifecycleService
             var id = new SagaId(item.Saga);
             var mail = new EventMail(id, new SagaEvent.Replied(item.Step, item.Phase, item.Attempt, item.Outcome, item.Payload, item.Code, item.Message, item.RetryAfter));
             if (!WorkerOf(id).TryPost(mail)) await WorkerOf(id).PostAsync(mail, cancel).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>The outcome that a participant posts after a 202. Accepted: it is durable, or was too late to matter.</summary>
+    /// <exception cref="StoreUnavailableException">Whether it was heard is unknown: repeat.</exception>
+    public ValueTask<RequestResult> CallbackAsync(SagaId id, SagaEvent.Replied outcome, CancellationToken cancel = default)
+    {
+        ArgumentNullException.ThrowIfNull(outcome);
+        return RequestAsync(id, outcome, cancel);
+    }
+
+    /// <summary>The door for what the engine's own transport hears. After the engine has stopped nobody listens: the saga is asked again when it is opened.</summary>
+    internal async ValueTask PostAsync(SagaId id, SagaEvent happened, CancellationToken cancel)
+    {
+        try
+        {
+            await WorkerOf(id).PostAsync(new EventMail(id, happened), cancel).ConfigureAwait(false);
+        }
+        catch (System.Threading.Channels.ChannelClosedException)
+        {
+            Telemetry.RepliesIgnored.Add(1);
         }
     }
 

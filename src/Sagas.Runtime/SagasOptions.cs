@@ -32,9 +32,26 @@ public sealed class SagasOptions
     [Range(1, int.MaxValue)]
     public int StuckAfter { get; set; } = 10;
 
+    /// <summary>Where HTTP participants reach this API for callbacks, such as <c>https://sagas.example.com</c>; null (the default): they are not told.</summary>
+    public Uri? CallbackBaseUrl { get; set; }
+
+    /// <summary>How HTTP participants are called; configuration section <c>Sagas:Http</c>.</summary>
+    public HttpOptions Http { get; set; } = new();
+
     /// <summary>How long finished sagas are kept. Default 7 days.</summary>
     public TimeSpan Retention { get; set; } = TimeSpan.FromDays(7);
 
     /// <summary>How long a stopping node waits for what it has begun. Default 10 s.</summary>
     public TimeSpan DrainTimeout { get; set; } = TimeSpan.FromSeconds(10);
+}
+
+/// <summary>How HTTP participants are called.</summary>
+public sealed class HttpOptions
+{
+    /// <summary>How many requests to one host and port run at the same time; more wait, and hold up no other host. Default 256.</summary>
+    [Range(1, 65536)]
+    public int PerHost { get; set; } = 256;
+
+    /// <summary>The hosts that may be called, as <c>host</c> or <c>host:port</c>; empty (the default): any.</summary>
+    public IList<string> AllowedHosts { get; } = [];
 }

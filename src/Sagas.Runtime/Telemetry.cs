@@ -55,6 +55,9 @@ internal static partial class Log
     [LoggerMessage(18, LogLevel.Error, "Saga {Saga} of {Definition} cannot be stored: nothing of what was decided is done. It is tried again; the others go on.")]
     public static partial void Unstorable(this ILogger log, Exception why, SagaId saga, string definition);
 
+    [LoggerMessage(10, LogLevel.Warning, "Step {Step} of saga {Saga}: {Phase} attempt {Attempt} over HTTP failed: {Code}: {Message}")]
+    public static partial void HttpFailed(this ILogger log, SagaId saga, string step, Phase phase, int attempt, string code, string message);
+
     [LoggerMessage(9, LogLevel.Information, "Node {Node} has stopped.")]
     public static partial void Stopped(this ILogger log, string node);
 }

@@ -16,6 +16,7 @@ namespace Sagas;
 //     timed out       none left, pivot not out                undone, or Failed when nothing is to be undone; turn back
 //                     the pivot, or pivot out, or Confirming  asked again for ever; Stuck after a while
 //   forward ok, late  step is Cancelling, Compensating        its result is kept; a compensation that needs it is sent
+//   any accepted      attempt in flight                       stays in flight, with another time at which it times out
 //   any busy          step waits for it                       asked again after Retry-After; not counted
 //   all succeeded     Running                                 commit point: confirm every reservation
 //   confirm ok        step is Confirming                      Confirmed; all settled: Completed
@@ -88,6 +89,7 @@ public static class Decider
         switch (happened)
         {
             case SagaEvent.Replied reply: Replied(turn, reply); break;
+            case SagaEvent.Accepted accepted: Accepted(turn, accepted); break;
             case SagaEvent.AttemptTimedOut late: TimedOut(turn, late); break;
             case SagaEvent.RetryDue due: RetryDue(turn, due); break;
             case SagaEvent.SagaTimedOut: SagaTimedOut(turn); break;
@@ -151,6 +153,14 @@ public static class Decider
         turn[step] = now with { Result = reply.Result ?? Payload.Null };
         // The participant answered our question "what did you do?": now the compensation can be made and sent.
         if (step.Compensation is { NeedsResult: true } && !turn.Paused) turn.Send(step);
+    }
+
+    private static void Accepted(Turn turn, SagaEvent.Accepted accepted)
+    {
+        // The callback may have overtaken the 202: then nothing is in flight any more.
+        if (turn.Saga.Find(accepted.Step) is not { } step || turn[step] is not { InFlight: true } now || now.Phase != accepted.Phase || now.Attempt != accepted.Attempt) return;
+        turn.Record("accepted", step, accepted.Phase, accepted.Attempt, detail: $"The outcome comes within {accepted.Within.TotalSeconds:0.###} s.");
+        turn[step] = now with { Due = turn.Now + accepted.Within };
     }
 
     private static void TimedOut(Turn turn, SagaEvent.AttemptTimedOut late)

@@ -24,7 +24,7 @@ public sealed record HistoryEntry
     /// <summary>When.</summary>
     public required DateTimeOffset Time { get; init; }
 
-    /// <summary>What: <c>started, sent, replied, timed-out, committed, turned-back, stuck, cancel-requested, retry-requested, paused, resumed, resolved, completed, compensated, terminated</c>.</summary>
+    /// <summary>What: <c>started, sent, accepted, replied, timed-out, committed, turned-back, stuck, cancel-requested, retry-requested, paused, resumed, resolved, completed, compensated, terminated</c>.</summary>
     public required string Event { get; init; }
 
     /// <summary>To which step.</summary>

@@ -218,6 +218,9 @@ public sealed class SagaDefinition
     /// <summary>After how many failed attempts a phase that is never given up shows as stuck. Default 10.</summary>
     public int StuckAfter { get; internal set; } = 10;
 
+    /// <summary>Whether its HTTP participants may be on this machine only.</summary>
+    internal bool LoopbackOnly { get; set; }
+
     /// <summary>For each step, the undoable steps that come after it, directly or not: all must be undone before it is.</summary>
     internal ImmutableArray<ImmutableArray<int>> Undoers { get; }
 

@@ -22,6 +22,13 @@ public abstract record SagaEvent
     public sealed record Replied(string Step, Phase Phase, int Attempt, Outcome Outcome, Payload? Result = null, string? Code = null,
         string? Message = null, TimeSpan? RetryAfter = null) : SagaEvent;
 
+    /// <summary>A participant took the command and will call back with the outcome (HTTP 202).</summary>
+    /// <param name="Step">The step.</param>
+    /// <param name="Phase">What was asked.</param>
+    /// <param name="Attempt">Which attempt took it.</param>
+    /// <param name="Within">How long the outcome may take, from now; then the attempt has timed out.</param>
+    public sealed record Accepted(string Step, Phase Phase, int Attempt, TimeSpan Within) : SagaEvent;
+
     /// <summary>An attempt's time is over.</summary>
     public sealed record AttemptTimedOut(string Step, Phase Phase, int Attempt) : SagaEvent;
 

@@ -28,6 +28,42 @@ public class DeciderStories
         """);
 
     [Fact]
+    public void An_accepted_attempt_stays_in_flight_until_its_callback()
+    {
+        var story = Tell(new Pair(), """
+            start           → try seat, try room
+            seat accepted   → -
+            """);
+        story.Step("seat").ShouldSatisfyAllConditions(s => s.InFlight.ShouldBeTrue(), s => s.Due.ShouldBe(Story.Noon.AddMinutes(10)), s => s.Failures.ShouldBe(0));
+        story.Tell("""
+            seat ok         → -
+            seat accepted   → -
+            room ok         → confirm seat, confirm room; Confirming
+            seat accepted   → -
+            seat refused    → -
+            seat is due     → confirm seat#2
+            """);
+        story.History.Count(h => h.Event == "accepted").ShouldBe(2);
+    }
+
+    [Fact]
+    public void A_lapsed_acceptance_is_an_unknown_outcome_that_counts_and_is_asked_again()
+    {
+        var story = Tell(new Pair(), """
+            start               → try seat, try room
+            seat accepted       → -
+            seat times out      → -
+            seat is due         → try seat#2
+            seat try#1 accepted → -
+            """);
+        story.Step("seat").ShouldSatisfyAllConditions(s => s.Failures.ShouldBe(1), s => s.Unknown.ShouldBeTrue(), s => s.Due.ShouldBe(story.Now + StepDefinition.DefaultTimeout));
+        story.Tell("""
+            seat try#1 ok       → -
+            room ok             → confirm seat, confirm room; Confirming
+            """);
+    }
+
+    [Fact]
     public void A_refusal_cancels_the_other_reservation_and_not_the_refused_one()
     {
         var story = Tell(new Pair(), """

@@ -11,7 +11,7 @@ namespace Sagas.Tests.Heart;
 /// room refused   → cancel seat; Compensating
 /// seat ok        → Compensated
 /// </code>
-/// On the left: <c>start</c>; <c>STEP ok|refused|error|busy|times out|is due</c> for the phase under way, or with a phase and an attempt for late
+/// On the left: <c>start</c>; <c>STEP ok|refused|error|busy|accepted|times out|is due</c> for the phase under way, or with a phase and an attempt for late
 /// ones (<c>seat try#1 ok</c>); <c>saga times out</c>, <c>recovered</c>; <c>cancel|retry|pause|resume|terminate</c>, <c>STEP resolved done|not done</c>.
 /// On the right: commands in the order in which they are sent, then the status if it changed; <c>-</c> is nothing; <c>conflict</c> is refused with advice.
 /// After every line the invariants hold, and the state survives being stored and read back.
@@ -122,6 +122,7 @@ internal sealed class Story
             "refused" => new SagaEvent.Replied(step.Name, phase, attempt, Outcome.Refused, Code: "sold-out", Message: "Sold out."),
             "error" => new SagaEvent.Replied(step.Name, phase, attempt, Outcome.Error, Code: "IOException", Message: "Disk on fire."),
             "fatal" => new SagaEvent.Replied(step.Name, phase, attempt, Outcome.Error, Code: "InvalidOperationException", Message: "A bug."),
+            "accepted" => new SagaEvent.Accepted(step.Name, phase, attempt, TimeSpan.FromMinutes(10)),
             "busy" => new SagaEvent.Replied(step.Name, phase, attempt, Outcome.Busy, RetryAfter: TimeSpan.FromSeconds(3)),
             _ => throw new ArgumentException($"'{what}' is no event."),
         };
