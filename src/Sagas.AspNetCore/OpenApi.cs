@@ -182,13 +182,19 @@ internal static class OpenApi
             ("nextAttemptAt", OrNull(Time())), ("startedAt", OrNull(Time())), ("finishedAt", OrNull(Time())), ("result", Any()), ("error", error), ("after", Many(Text())));
         var summary = Object([.. head, ("committed", Flag()), ("step", OrNull(Text())), ("attempts", OrNull(Whole(0))), ("nextAttemptAt", OrNull(Time())),
             ("steps", Many(Object(("name", Text()), ("status", OneOf(Enum.GetNames<StepStatus>())), ("first", lane), ("second", lane))))]);
-        var graph = Object(("name", Text()), ("version", Whole(1)), ("timeout", OrNull(Text())), ("steps", Many(Any())));
+        var drawn = Required(Object(("name", Text()), ("kind", Text()), ("after", Many(Text())), ("participant", Text()), ("try", Text()), ("confirm", Text()), ("cancel", Text()),
+            ("do", Text()), ("compensate", Text()), ("check", Text()), ("pivot", Flag()), ("readOnly", Flag()), ("timeout", Text()),
+            ("retry", Object(("attempts", Whole(1)), ("first", Text()), ("max", Text()), ("factor", Number())))), "name", "kind", "after", "pivot", "readOnly");
+        var graph = Required(Object(("name", Text()), ("version", Whole(1)), ("timeout", Text()), ("steps", Many(Ref("DefinitionStep")))), "name", "version", "steps");
         var definition = Object(("name", Text()), ("version", Whole(1)), ("source", OneOf("csharp", "json")), ("fingerprint", Text()), ("timeout", OrNull(Text())),
-            ("pivot", OrNull(Text())), ("steps", Many(Any())));
+            ("pivot", OrNull(Text())), ("steps", Many(Ref("DefinitionStep"))));
         var whole = definition.DeepClone().AsObject();
-        foreach (var (name, schema) in new[] { ("versions", Many(Whole(1))), ("inputSchema", Any()), ("resultSchema", Any()) }) whole["properties"]![name] = schema;
-        var item = Object(("id", Text()), ("input", Any()), ("tags", tags));
-        item["required"] = new JsonArray("input");
+        foreach (var (name, schema) in new[] { ("versions", Many(Whole(1))), ("inputSchema", Any()), ("resultSchema", Any()) })
+        {
+            whole["properties"]![name] = schema;
+            whole["required"]!.AsArray().Add(name);
+        }
+        var item = Required(Object(("id", Text()), ("input", Any()), ("tags", tags)), "input");
         return new JsonObject
         {
             ["Saga"] = Object([.. head, ("input", Any()), ("result", Any()), ("steps", Many(step))]),
@@ -200,8 +206,9 @@ internal static class OpenApi
                 ("latencyMs", Object(("p50", Number()), ("p95", Number()), ("p99", Number()))), ("oldestUnfinishedAt", OrNull(Time()))),
             ["Definitions"] = Object(("items", Many(definition))),
             ["Definition"] = whole,
+            ["DefinitionStep"] = drawn,
             ["Graph"] = graph,
-            ["Health"] = Object(("status", Text()), ("store", Text()), ("detail", OrNull(Text()))),
+            ["Health"] = Required(Object(("status", Text()), ("store", Text()), ("detail", OrNull(Text()))), "status"),
             ["Input"] = new JsonObject { ["description"] = "The saga's input: any JSON that fits the definition's input schema." },
             ["Batch"] = Many(Ref("BatchItem")),
             ["BatchItem"] = item,
@@ -210,15 +217,17 @@ internal static class OpenApi
             ["Reason"] = Required(Object(("reason", Text())), "reason"),
             ["Resolve"] = Required(Object(("outcome", OneOf("done", "notDone")), ("result", Any()), ("reason", Text())), "outcome", "reason"),
             ["Callback"] = Required(Object(("outcome", OneOf("ok", "refused", "error")), ("result", Any()), ("code", Text()), ("message", Text())), "outcome"),
-            ["Problem"] = Object(("type", Text()), ("title", Text()), ("status", Whole(400, 599)), ("detail", Text()), ("parameter", Text()), ("path", Text()), ("traceId", Text())),
+            ["Problem"] = Required(Object(("type", Text()), ("title", Text()), ("status", Whole(400, 599)), ("detail", Text()), ("parameter", Text()), ("path", Text()), ("traceId", Text())),
+                "type", "title", "status", "detail"),
         };
     }
 
+    /// <summary>An object whose properties are all there, null where there is nothing to say: what answers are. <see cref="Required"/> says otherwise.</summary>
     private static JsonObject Object(params (string Name, JsonObject Schema)[] properties)
     {
         var all = new JsonObject();
         foreach (var (name, schema) in properties) all[name] = schema.DeepClone();
-        return new JsonObject { ["type"] = "object", ["properties"] = all };
+        return Required(new JsonObject { ["type"] = "object", ["properties"] = all }, [.. properties.Select(property => property.Name)]);
     }
 
     private static JsonObject Required(JsonObject schema, params string[] names)
