@@ -5,6 +5,7 @@ internal sealed class ManualTime : TimeProvider
 {
     private readonly Lock _lock = new();
     private readonly List<ManualTimer> _timers = [];
+    private TaskCompletionSource _set = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private DateTimeOffset _now = new(2026, 11, 21, 12, 0, 0, TimeSpan.Zero);
 
     public override DateTimeOffset GetUtcNow()
@@ -20,8 +21,34 @@ internal sealed class ManualTime : TimeProvider
     {
         var timer = new ManualTimer(this, () => callback(state));
         timer.Change(dueTime, period);
-        lock (_lock) _timers.Add(timer);
+        lock (_lock)
+        {
+            _timers.Add(timer);
+            Set_NeedsLock();
+        }
         return timer;
+    }
+
+    private void Set_NeedsLock()
+    {
+        _set.TrySetResult();
+        _set = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+    }
+
+    /// <summary>Waits until some timer is set that fires within <paramref name="within"/> from now: whoever sets it may still be on the way there.</summary>
+    public async Task TimerSetAsync(TimeSpan within)
+    {
+        var patience = TimeProvider.System.GetTimestamp();
+        while (true)
+        {
+            Task set;
+            lock (_lock)
+            {
+                if (_timers.Exists(t => t.Due <= _now + within)) return;
+                set = _set.Task;
+            }
+            await set.WaitAsync(TimeSpan.FromSeconds(30) - TimeProvider.System.GetElapsedTime(patience));
+        }
     }
 
     public void Advance(TimeSpan by)
@@ -57,6 +84,7 @@ internal sealed class ManualTime : TimeProvider
             {
                 _period = period;
                 Due = dueTime < TimeSpan.Zero ? null : time._now + dueTime;
+                time.Set_NeedsLock();
             }
             return true;
         }

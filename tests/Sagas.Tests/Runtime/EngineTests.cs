@@ -256,7 +256,12 @@ public class EngineTests
         await using var stage = await Stage.OpenAsync();
         stage.Bus.Failures = 2;
         await stage.StartAsync("row", "r1");
-        await AdvanceUntilSentAsync(stage, TimeSpan.FromSeconds(1));
+        for (var pause = TimeSpan.FromMilliseconds(100); pause < TimeSpan.FromMilliseconds(300); pause *= 2)
+        {
+            await stage.Time.TimerSetAsync(pause);
+            stage.Bus.IsQuiet.ShouldBeTrue();
+            stage.Time.Advance(pause);
+        }
         (await stage.Bus.NextAsync()).Attempt.ShouldBe(1);
     }
 
