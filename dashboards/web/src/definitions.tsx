@@ -1,0 +1,1 @@
+export const Definitions = (_: { name: string | undefined }) => null

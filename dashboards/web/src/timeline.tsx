@@ -1,0 +1,114 @@
+// The run on an axis of time: a row a step, above its first phase, below its second; every attempt is a bar, idle time is folded.
+import { useVirtualizer } from '@tanstack/react-virtual'
+import { useMemo, useRef, useState } from 'react'
+import type { Saga } from './api'
+import { axis, type Axis } from './fold'
+import { Icon } from './icons'
+import { stepSignOf, useNow } from './parts'
+import { usePrefs } from './prefs'
+import { isSecond, type Attempt, type Run, type Shape, type StepRun } from './run'
+import { duration, moment, now } from './time'
+
+const rowHeight = 36
+
+interface Props { run: Run; saga: Saga; shapes: readonly Shape[]; at: number | null; selected: string | null; onSelect: (name: string) => void }
+
+export function Timeline(props: Props) {
+  return props.saga.finishedAt === null && props.at === null ? <Moving {...props} /> : <Drawn {...props} to={props.run.endedAt ?? props.run.attempts.reduce((last, a) => Math.max(last, a.endAt ?? a.sentAt), 0)} />
+}
+
+const Moving = (props: Props) => <Drawn {...props} to={useNow()} />
+
+function Drawn({ run, saga, shapes, at, selected, onSelect, to }: Props & { to: number }) {
+  const [fold, setFold] = useState(true)
+  const { times } = usePrefs()
+  const box = useRef<HTMLDivElement>(null)
+  const start = run.startedAt ?? Date.parse(saga.startedAt)
+  const moving = saga.finishedAt === null
+  const dues = useMemo(() => (moving ? new Map(saga.steps.filter(step => step.nextAttemptAt !== null).map(step => [step.name, Date.parse(step.nextAttemptAt!)])) : new Map<string, number>()), [saga, moving])
+  const line = useMemo(() => {
+    const end = Math.max(to, ...dues.values()) + (dues.size > 0 ? 400 : 0)
+    const points = run.attempts.flatMap(attempt => [attempt.sentAt, attempt.endAt ?? attempt.sentAt])
+    return axis([...run.attempts.map(attempt => ({ from: attempt.sentAt, to: attempt.endAt ?? to })), ...[...dues.values()].map(due => ({ from: due, to: due + 300 }))], start, end, [...points, ...(moving ? [to] : [])], fold)
+  }, [run, start, to, dues, fold, moving])
+  const steps = useMemo(() => rowsOf(shapes, run, saga), [shapes, run, saga])
+  const many = steps.length > 80
+  const rows = useVirtualizer({ count: steps.length, getScrollElement: () => box.current, estimateSize: () => rowHeight, overscan: 10, enabled: many })
+  const items = many ? rows.getVirtualItems().map(item => ({ row: steps[item.index]!, top: item.start })) : steps.map((row, i) => ({ row, top: i * rowHeight }))
+  const replayAt = at === null ? null : run.at
+  const attempts = run.attempts.length
+  return (
+    <>
+      <header className="sub"><h2>Timeline</h2><small>{attempts} attempt{attempts === 1 ? '' : 's'}, {line.idleMs < 1 ? 'no idle time' : `${duration(line.idleMs)} of ${duration(line.totalMs)} idle`}</small><span className="grow" />
+        {at !== null ? <small>up to the replay’s moment</small> : <label className="row check"><input type="checkbox" checked={fold} onChange={event => setFold(event.target.checked)} />Fold idle time</label>}</header>
+      <div className={many ? 'tl tall' : 'tl'} ref={box} role={many ? 'group' : undefined} tabIndex={many ? 0 : undefined} aria-label={many ? 'Timeline rows' : undefined}>
+        <div className="ax" aria-hidden="true"><span className="l" style={{ left: 0 }}>{moment(start, times === 'relative' ? 'local' : times, now(), true)}</span>
+          {line.folds.map(each => <span key={each.from} className="f" style={{ left: `${each.left + each.width / 2}%` }} title="nothing in flight, folded">{duration(each.to - each.from)}</span>)}
+          <span className="r" style={{ left: '100%' }}>+{duration(line.totalMs)}</span></div>
+        <div className="rows" style={{ height: steps.length * rowHeight }}>
+          <div className="over" aria-hidden="true">
+            {line.folds.map(each => <div key={each.from} className="fold" style={{ left: `${each.left}%`, width: `${each.width}%` }} />)}
+            {run.turnedBack && <Mark x={line.x(run.turnedBack.at)} look="turn">turned back</Mark>}
+            {run.committedAt !== null && <Mark x={line.x(run.committedAt)} look="on">commit point</Mark>}
+            {replayAt !== null ? <Mark x={line.x(replayAt)} look="now">then</Mark> : moving && <Mark x={line.x(to)} look="now">now</Mark>}
+          </div>
+          {items.map(({ row, top }) => (
+            <div key={row.name} className={row.name === selected ? 'line sel' : 'line'} style={{ top }}>
+              <button type="button" className="name" aria-pressed={row.name === selected} onClick={() => onSelect(row.name)} title={row.text}><Sign row={row} /><span className="cut">{row.name}</span><span className="sr">: {row.text}</span></button>
+              <div className="tr" aria-hidden="true"><Bars row={row} line={line} to={to} due={dues.get(row.name)} committed={run.committedAt !== null} /></div>
+            </div>
+          ))}
+        </div>
+      </div>
+    </>
+  )
+}
+
+const Mark = ({ x, look, children }: { x: number; look: string; children: string }) => <div className={`mark ${look}${x > 92 ? ' end' : x < 6 ? ' start' : ''}`} style={{ left: `${x}%` }}><span>{children}</span></div>
+
+interface Line { name: string; run: StepRun | null; shape: Shape | null; text: string }
+
+function rowsOf(shapes: readonly Shape[], run: Run, saga: Saga): Line[] {
+  const known = new Map(shapes.map(shape => [shape.name, shape]))
+  const names = [...shapes.map(shape => shape.name), ...saga.steps.map(step => step.name).filter(name => !known.has(name)), ...[...run.steps.keys()].filter(name => !known.has(name) && !saga.steps.some(step => step.name === name))]
+  return names.map(name => {
+    const step = run.steps.get(name) ?? null
+    return { name, run: step, shape: known.get(name) ?? known.get(name.replace(/\[\d+\]$/, '')) ?? null, text: step === null ? 'not sent' : [...step.first, ...step.second].map(inWords).join('; ') }
+  })
+}
+
+const inWords = (a: Attempt) => `${a.phase} ${a.n} ${a.outcome === 'open' ? 'is out' : a.outcome === 'lost' ? 'had no answer' : a.outcome}${a.endAt === null ? '' : ` after ${duration(a.endAt - a.sentAt)}`}`
+
+function Sign({ row }: { row: Line }) {
+  const { tone, icon } = stepSignOf(row.run?.status ?? 'Pending', row.run?.stuck ?? false)
+  return <Icon name={icon} tone={tone} />
+}
+
+function Bars({ row, line, to, due, committed }: { row: Line; line: Axis; to: number; due: number | undefined; committed: boolean }) {
+  if (!row.run) return null
+  const final = row.shape?.second === null || committed
+  const settled = row.run.second.some(attempt => attempt.outcome === 'ok')
+  const bar = (attempt: Attempt) => {
+    const second = isSecond(attempt.phase)
+    const back = attempt.phase === 'cancel' || attempt.phase === 'compensate'
+    const tone = attempt.outcome === 'refused' || attempt.outcome === 'error' || attempt.outcome === 'lost' ? 'fault' : second ? (back ? 'undo' : 'keep') : settled ? 'none' : final ? 'keep' : 'try'
+    const look = attempt.outcome === 'error' ? ' err' : attempt.outcome === 'lost' ? ' unk' : attempt.outcome === 'busy' ? ' next' : ''
+    const left = line.x(attempt.sentAt)
+    const right = line.x(attempt.endAt ?? to)
+    return <i key={attempt.seq} className={`bar${second ? ' b' : ''}${back ? ' back' : ''}${look}${attempt.outcome === 'open' ? ' open' : ''}`} data-p={look === ' next' ? 'wait' : tone} style={{ left: `${left}%`, width: `${Math.max(0, right - left)}%` }} title={inWords(attempt)} />
+  }
+  return <>{row.run.first.map(bar)}<Label attempts={row.run.first} line={line} to={to} row={row} final={final} settled={settled} />{row.run.second.map(bar)}<Label attempts={row.run.second} line={line} to={to} row={row} final={final} settled={settled} second />
+    {due !== undefined && <i className={`bar next${row.run.second.length > 0 ? ' b' : ''}`} data-p={row.run.second.at(-1)?.phase === 'confirm' ? 'keep' : row.run.second.length > 0 ? 'undo' : 'try'} style={{ left: `${line.x(due)}%`, width: '1.2%' }} title={`next attempt in ${duration(due - now())}`} />}</>
+}
+
+function Label({ attempts, line, to, row, final, settled, second = false }: { attempts: Attempt[]; line: Axis; to: number; row: Line; final: boolean; settled: boolean; second?: boolean }) {
+  const last = attempts.at(-1)
+  if (!last) return null
+  const right = line.x(last.endAt ?? to)
+  const took = last.endAt === null ? '' : duration(last.endAt - last.sentAt)
+  const bad = last.outcome === 'refused' || last.outcome === 'error' || last.outcome === 'lost'
+  const text = last.outcome === 'refused' ? 'refused' : last.outcome === 'lost' ? `no answer, ${took}` : last.outcome === 'error' ? (attempts.length > 1 ? `${attempts.length} failed` : 'failed') : last.outcome === 'open' ? '' : second || final || settled ? took : `${took}, held`
+  if (text === '') return null
+  const fits = right < 82
+  return <span className={`bl${second ? ' b' : ''}${fits ? '' : ' pre'}`} data-p={bad ? 'fault' : second && row.run?.second.at(-1)?.phase !== 'confirm' ? 'undo' : undefined} style={{ left: fits ? `calc(${right}% + 3px)` : `${line.x(attempts[0]!.sentAt)}%` }}>{text}</span>
+}
