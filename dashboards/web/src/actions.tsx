@@ -6,7 +6,7 @@ import { refresh } from './data'
 import { isEnded } from './filters'
 import { Icon, type IconName } from './icons'
 import { setPrefs, usePrefs } from './prefs'
-import { Dialog, Json, Status, StepSign } from './parts'
+import { Dialog, Json, Status, StepSign, waits } from './parts'
 import { HistoryLine } from './history'
 
 export type Act = 'retry' | 'cancel' | 'pause' | 'resume' | 'terminate'
@@ -109,7 +109,7 @@ function OneDialog({ act, saga, close }: { act: Act; saga: Summary; close: () =>
   return (
     <Dialog open close={close} title={<>{word}: <span className="id">{saga.id}</span></>}>
       {done === null
-        ? <ReasonForm word={word} icon={icon} danger={danger} busy={busy} error={error} onDo={reason => void run(reason)}><p className="soft">{willDo[act](false)}{act === 'retry' && saga.step && <> Now: {saga.waitingFor}.</>}</p></ReasonForm>
+        ? <ReasonForm word={word} icon={icon} danger={danger} busy={busy} error={error} onDo={reason => void run(reason)}><p className="soft">{willDo[act](false)}{act === 'retry' && saga.step && <> It waits for the {waits(saga.waitingFor)}.</>}</p></ReasonForm>
         : <Effect id={saga.id} after={done} close={close} />}
     </Dialog>
   )
@@ -142,7 +142,7 @@ export function Effect({ id, after, close }: { id: string; after: number; close:
   const open = saga !== null && !isEnded(saga.status)
   return (
     <div className="effect">
-      <div className="pad row wrap" role="status"><b>Done.</b>{saga && <>The saga is <Status status={saga.status} />{saga.paused && <span className="flag">paused</span>}{open && saga.waitingFor && <small>waits for {saga.waitingFor}</small>}</>}</div>
+      <div className="pad row wrap" role="status"><b>Done.</b>{saga && <>The saga is <Status status={saga.status} />{saga.paused && <span className="flag">paused</span>}{open && saga.waitingFor && <small>waits for {waits(saga.waitingFor)}</small>}</>}</div>
       <table className="cards hist" aria-label="What it did"><tbody>{shown.map(entry => <HistoryLine key={entry.seq} entry={entry} started={null} short />)}</tbody></table>
       {entries.length > shown.length && <p className="pad soft">and {entries.length - shown.length} more in the history</p>}
       <div className="pad row">{open && <small>What follows appears here as it happens.</small>}<span className="grow" /><button type="button" className="btn primary" onClick={close}>Close</button></div>

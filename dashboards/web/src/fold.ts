@@ -37,20 +37,24 @@ export function axis(busy: readonly Interval[], from: number, to: number, points
   const idleMs = segments.reduce((sum, s) => sum + (s.busy ? 0 : s.to - s.from), 0)
   // An idle stretch is folded when it would take more room as it is than as a band.
   const busyMs = Math.max(1, total - idleMs)
-  const folded = segments.map(s => fold && !s.busy && s.to - s.from > Math.max(20, busyMs * 0.12))
+  // So is a long wait for one answer that would leave no room to tell the others apart; it gets a wider band.
+  const idle = (s: Interval & { busy: boolean }) => !s.busy && s.to - s.from > Math.max(20, busyMs * 0.12)
+  const longWait = (s: Interval & { busy: boolean }) => s.busy && segments.length > 2 && s.to - s.from > 8 * Math.max(1, busyMs - (s.to - s.from))
+  const folded = segments.map(s => fold && (idle(s) || longWait(s)))
   const foldCount = folded.filter(Boolean).length
   const width = foldCount === 0 ? 0 : Math.min(foldPercent, foldsPercent / foldCount)
+  const widths = segments.map((s, i) => (!folded[i] ? 0 : s.busy ? 16 : width))
   const open = segments.reduce((sum, s, i) => sum + (folded[i] ? 0 : s.to - s.from), 0)
-  const openPercent = 100 - foldCount * width
+  const openPercent = 100 - widths.reduce((sum, w) => sum + w, 0)
   const openCount = segments.length - foldCount
   // Even the shortest stretch gets some room, so that 0 ms can be seen and clicked; the rest is shared by length.
-  const least = openCount === 0 ? 0 : Math.min(2.2, (openPercent * 0.5) / openCount)
+  const least = openCount === 0 ? 0 : Math.min(3, (openPercent * 0.5) / openCount)
   const share = openPercent - least * openCount
   const folds: Fold[] = []
   const marks: { time: number; x: number }[] = [{ time: from, x: 0 }]
   let x = 0
   segments.forEach((segment, i) => {
-    const w = folded[i] ? width : least + (open === 0 ? share / openCount : (share * (segment.to - segment.from)) / open)
+    const w = folded[i] ? widths[i]! : least + (open === 0 ? share / openCount : (share * (segment.to - segment.from)) / open)
     if (folded[i]) folds.push({ from: segment.from, to: segment.to, left: x, width: w })
     x += w
     marks.push({ time: segment.to, x })

@@ -15,7 +15,7 @@ export interface NodeView { first: LaneView; second: LaneView | null; future: bo
 interface Place { x: number; y: number; w: number; h: number }
 interface Layout { nodes: Record<string, Place>; width: number; height: number; commit: number | null; down: boolean }
 
-const nodeWidth = 176
+const nodeWidth = 184
 const headHeight = 42
 const laneHeight = 24
 

@@ -195,6 +195,9 @@ export function PauseButton() {
 
 // ---------- words and boxes
 
+/** What a saga waits for, without the moment: that is told beside it, in the reader's own way. */
+export const waits = (text: string | null) => text?.replace(/ at \d{4}-\d\d-\d\dT[\d:.]+Z/, '') ?? null
+
 /** A link with no address of its own gets the look, not the role. */
 export const Link = ({ children, ...rest }: AnchorHTMLAttributes<HTMLAnchorElement> & { href: string }) => <a {...rest}>{children}</a>
 

@@ -11,7 +11,7 @@ import { History, told } from './history'
 import { Icon } from './icons'
 import { useKeys } from './keys'
 import { useSagaEvents } from './live'
-import { Copy, Due, Empty, Flags, Json, Live, Menu, MenuItem, PauseButton, Segments, signOf, StepSign, Status, Time, TimesSwitch, Took, Trouble, stepSignOf } from './parts'
+import { Copy, Due, Empty, Flags, Json, Live, Menu, MenuItem, PauseButton, Segments, signOf, StepSign, Status, Time, TimesSwitch, Took, Trouble, stepSignOf, waits } from './parts'
 import { amend, go, to, useRoute } from './route'
 import { isSecond, lanes, shapes as shapesOf, tell, type Attempt, type Lane, type Run, type Shape } from './run'
 import { Tags } from './sagas'
@@ -72,7 +72,7 @@ function Loaded({ saga, history }: { saga: Saga; history: HistoryEntry[] }) {
   return (
     <>
       <Crumb id={saga.id}><Status status={saga.status} pill>{progress(saga)}</Status><Flags saga={saga} /><span className="grow" /><Live {...(state === 'ended' ? { state } : {})} />
-        {!ended && <PauseButton />}
+        <span className="wide"><TimesSwitch /></span>{!ended && <PauseButton />}
         <Copy text={() => curl('GET', `/api/v1/sagas/${encodeURIComponent(saga.id)}`)} label="Copy as curl">Copy as curl</Copy>
         <a className="btn" href={to(['definitions', saga.definition], { start: '', version: String(saga.version), like: saga.id })}>Start like this one</a></Crumb>
       <dl className="facts">
@@ -83,9 +83,8 @@ function Loaded({ saga, history }: { saga: Saga; history: HistoryEntry[] }) {
         <div><dt>Attempts</dt><dd>{whole.attempts.length}{repeated(whole)}</dd></div>
         {Object.keys(saga.tags).length > 0 && <div><dt>Tags</dt><dd><Tags tags={saga.tags} /></dd></div>}
         {saga.priority !== 5 && <div><dt>Priority</dt><dd>{saga.priority}</dd></div>}
-        {!ended && saga.waitingFor && <div><dt>Waits for</dt><dd>{saga.waitingFor}</dd></div>}
-        {saga.traceId && <div><dt>Trace</dt><dd className="id">{saga.traceId} <Copy text={saga.traceId} label="Copy trace id" /></dd></div>}
-        <div className="grow" /><div className="wide"><TimesSwitch /></div>
+        {!ended && saga.waitingFor && <div><dt>Waits for</dt><dd>{waits(saga.waitingFor)}</dd></div>}
+        {saga.traceId && <div><dt>Trace</dt><dd className="id" title={saga.traceId}>{saga.traceId.slice(0, 8)}… <Copy text={saga.traceId} label="Copy trace id" /></dd></div>}
       </dl>
       {summary && (
         <section className="alert" data-p={summary.tone} aria-label="What is the matter"><Icon name={summary.icon} />
@@ -100,7 +99,7 @@ function Loaded({ saga, history }: { saga: Saga; history: HistoryEntry[] }) {
             <header><h2>Steps{at !== null && `, as they stood at event ${at}`}</h2><span className="grow" /><GraphLegend /></header>
             {shapes.length === 0 ? <Empty title="No steps" /> : <Graph id={`${saga.definition} ${saga.version}${definition ? '' : ' unknown'}`} shapes={shapes} steps={steps} views={views} ways={ways} committed={committed}
               commitText={committed ? <>Committed <Time at={run.committedAt} /></> : run.turnedBack || (ended && at === null) ? 'Commit point, not reached' : 'Commit point ahead'} selected={selected} onSelect={toggle} />}
-            <Timeline run={run} saga={saga} shapes={shapes} at={at} selected={selected} onSelect={toggle} />
+            <Timeline run={whole} then={at === null ? null : run} saga={saga} shapes={shapes} selected={selected} onSelect={toggle} />
           </section>
           <History id={saga.id} entries={history} selected={selected} at={at} onSelect={entry => { seek(entry.seq); if (entry.step) select(entry.step) }} />
           <Payloads saga={saga} />

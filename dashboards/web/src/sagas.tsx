@@ -10,7 +10,7 @@ import { fromQuery, isEnded, isNone, matches, none, spans, statuses, toApi, toQu
 import { Icon } from './icons'
 import { useKeys } from './keys'
 import { useFeed, useLive } from './live'
-import { Copy, Due, Empty, Flags, Live, Menu, MenuCheck, MenuItem, PauseButton, signOf, Status, Strip, Time, TimesSwitch, Took, Trouble } from './parts'
+import { Copy, Due, Empty, Flags, Live, Menu, MenuCheck, MenuItem, PauseButton, signOf, Status, Strip, Time, TimesSwitch, Took, Trouble, waits } from './parts'
 import { setPrefs, usePrefs } from './prefs'
 import { amend, go, to, useRoute } from './route'
 import type { Shape } from './run'
@@ -155,7 +155,7 @@ function useColumns(rows: Summary[], selected: ReadonlySet<string>, setSelected:
     column.display({ id: 'definition', meta: { className: 'wide' }, cell: ({ row: { original: saga } }) => <>{saga.definition} <small>v{saga.version}</small></> }),
     column.display({ id: 'steps', meta: { className: 'full' }, cell: ({ row }) => <MemoStrip shapes={shapesOf(row.original.definition, row.original.version)} saga={row.original} /> }),
     column.display({ id: 'at', meta: { className: 'full fill' }, cell: ({ row }) => <AtStep saga={row.original} /> }),
-    column.display({ id: 'waitingFor', meta: { className: 'wide soft cut most' }, cell: ({ row }) => <span title={row.original.waitingFor ?? ''}>{row.original.waitingFor}</span> }),
+    column.display({ id: 'waitingFor', meta: { className: 'wide soft cut most' }, cell: ({ row }) => <span title={row.original.waitingFor ?? ''}>{waits(row.original.waitingFor)}</span> }),
     column.display({ id: 'attempts', meta: { className: 'num att wide' }, cell: ({ row: { original: saga } }) => (saga.status === 'Stuck' ? <b>{saga.attempts}</b> : saga.attempts) }),
     column.display({ id: 'next', meta: { className: 'num wide' }, cell: ({ row }) => <Due at={row.original.nextAttemptAt} /> }),
     column.display({ id: 'started', meta: { className: 'num wide roomy' }, cell: ({ row }) => <Time at={row.original.startedAt} /> }),
