@@ -2,27 +2,13 @@
 import { useQuery } from '@tanstack/react-query'
 import { useState } from 'react'
 import { acts, asError, ReasonForm, type Act } from './actions'
-import { root, ApiError, type Problem } from './api'
 import { toApi, toQuery, type Filters } from './filters'
 import { Dialog, Trouble } from './parts'
-import { operator } from './prefs'
+import { request } from './rest'
 import { to } from './route'
 import { count, now } from './time'
 
 export interface Operation { id: string; action: string; filter: Record<string, unknown>; reason: string; by?: string; startedAt?: string; finishedAt?: string | null; status: 'running' | 'done' | 'cancelled'; matched: number; done: number; failed: number; errors: unknown[] }
-
-async function post<T>(path: string, body: unknown): Promise<T> {
-  const name = operator()
-  let response: Response
-  try {
-    response = await fetch(root + path, { method: 'POST', headers: { 'Content-Type': 'application/json', ...(name ? { 'X-Operator': name } : {}) }, body: JSON.stringify(body) })
-  } catch {
-    throw new ApiError(0, null, 'The server does not answer.')
-  }
-  if (response.ok) return await response.json() as T
-  const problem = await response.json().catch(() => null) as Problem | null
-  throw new ApiError(response.status, problem, problem?.detail ?? `${response.status} ${response.statusText}`)
-}
 
 export function BulkDialog({ act, filters, close }: { act: Act; filters: Filters; close: () => void }) {
   const { word, icon, danger = false } = acts[act]
@@ -30,12 +16,12 @@ export function BulkDialog({ act, filters, close }: { act: Act; filters: Filters
   const [operation, setOperation] = useState<Operation | null>(null)
   const [busy, setBusy] = useState(false)
   const [error, setError] = useState<Error | null>(null)
-  const trial = useQuery({ queryKey: ['dry-run', act, toQuery(filters).toString()], retry: false, gcTime: 0, queryFn: () => post<{ matched: number }>('/api/v1/operations', { action: act, filter, reason: 'dry run', dryRun: true }) })
+  const trial = useQuery({ queryKey: ['dry-run', act, toQuery(filters).toString()], retry: false, gcTime: 0, queryFn: () => request<{ matched: number }>('POST', '/api/v1/operations', { action: act, filter, reason: 'dry run', dryRun: true }) })
   const run = async (reason: string) => {
     setBusy(true)
     setError(null)
     try {
-      setOperation(await post<Operation>('/api/v1/operations', { action: act, filter, reason }))
+      setOperation(await request<Operation>('POST', '/api/v1/operations', { action: act, filter, reason }))
     } catch (fault) {
       setError(asError(fault))
     }
