@@ -11,7 +11,7 @@ import { Copy, Empty, Json, Segments, Trouble } from './parts'
 import { to, useRoute } from './route'
 import { shapes as shapesOf, type Shape } from './run'
 import { Head } from './shell'
-import { count, duration, isoDuration } from './time'
+import { count, exact, isoDuration } from './time'
 import { Verification, verify } from './verify'
 
 export function Definitions({ name }: { name: string | undefined }) {
@@ -76,7 +76,7 @@ function One({ name }: { name: string }) {
         <button type="button" className="btn" disabled={verification.isPending} onClick={() => verification.mutate()}><Icon name="shield" />{verification.isPending ? 'Verifying…' : 'Verify'}</button></Head>
       <dl className="facts">
         <div><dt>Steps</dt><dd>{data.steps.length} on {participants.length} participant{participants.length === 1 ? '' : 's'}</dd></div>
-        <div><dt>Times out</dt><dd>{timeout === null ? 'never' : `after ${duration(timeout)}`}</dd></div>
+        <div><dt>Times out</dt><dd>{timeout === null ? 'never' : `after ${exact(timeout)}`}</dd></div>
         <div><dt>Commit point</dt><dd>{data.pivot === null ? 'when every step has succeeded' : `${data.pivot} succeeds`}</dd></div>
         <div><dt>Fingerprint</dt><dd className="id" title={data.fingerprint}>{data.fingerprint.slice(0, 12)}</dd></div>
       </dl>
@@ -141,7 +141,7 @@ function Steps({ definition }: { definition: Definition }) {
   )
 }
 
-const spoken = (iso: string | undefined) => { const ms = isoDuration(iso); return ms === null ? '' : duration(ms) }
+const spoken = (iso: string | undefined) => { const ms = isoDuration(iso); return ms === null ? '' : exact(ms) }
 
 function Versions({ definition }: { definition: Definition }) {
   const newest = Math.max(...definition.versions)

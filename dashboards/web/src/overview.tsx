@@ -12,7 +12,7 @@ import { Empty, Live, PauseButton, Segments, signOf, Trouble, useNow } from './p
 import { to } from './route'
 import { heardStats, useSeries, type Point } from './series'
 import { Head } from './shell'
-import { age, count, duration } from './time'
+import { age, count, duration, exact } from './time'
 
 type Span = '2m' | '15m' | '1h'
 const spans: readonly (readonly [Span, string])[] = [['2m', '2 m'], ['15m', '15 m'], ['1h', '1 h']]
@@ -34,8 +34,8 @@ export function Overview() {
       {asked.error && !stats ? <Trouble error={asked.error as ApiError} again={() => void asked.refetch()} /> : stats && <Tiles stats={stats} />}
       <NeedsAPerson />
       <div className="grid2">
-        <section className="card" aria-label="Crossing the commit line"><header><h2>Crossing the commit line</h2><small>completed per second; below the line, turned back</small></header><div className="pad"><Crossing points={points} /></div></section>
-        <section className="card" aria-label="Latency"><header><h2>Latency</h2><small>started to ended</small></header><div className="pad"><Latency points={points} /></div></section>
+        <section className="card" aria-label="Crossing the commit line"><header><h2>Crossing the commit line</h2><small>completed per second; below the line, turned back</small></header><div className="pad"><Crossing points={points} span={seconds[span]} /></div></section>
+        <section className="card" aria-label="Latency"><header><h2>Latency</h2><small>started to ended</small></header><div className="pad"><Latency points={points} span={seconds[span]} /></div></section>
       </div>
       {stats && <InFlight stats={stats} />}
       <ByDefinition />
@@ -102,7 +102,7 @@ function Group({ sagas }: { sagas: Summary[] }) {
 
 const nothing = <Empty icon="overview" title="Collecting numbers">The charts begin with the next ones.</Empty>
 
-function Crossing({ points }: { points: readonly Point[] }) {
+function Crossing({ points, span }: { points: readonly Point[]; span: number }) {
   const data = useMemo((): uPlot.AlignedData => [points.map(p => p.at), points.map(p => p.completed), points.map(p => -p.compensated)], [points])
   if (points.length < 2) return nothing
   const last = points.at(-1)!
@@ -110,7 +110,7 @@ function Crossing({ points }: { points: readonly Point[] }) {
     const bars = uPlot.paths.bars!({ size: [0.8, 12], align: 1 })
     return {
       legend: { show: false }, cursor: { y: false, points: { show: false } }, padding: [8, 8, 0, 0],
-      scales: { x: { time: true }, y: { range: (_, low, high) => [Math.min(low * 1.15, -high * 0.15, -0.5), Math.max(high * 1.1, 1)] } },
+      scales: { x: { time: true, range: (_, __, high) => [high - span, high] }, y: { range: (_, low, high) => [Math.min(low * 1.15, -high * 0.15, -0.5), Math.max(high * 1.1, 1)] } },
       axes: axes(value => String(Math.abs(Math.round(value * 10) / 10))),
       series: [{}, { fill: colour('keep'), stroke: colour('keep'), width: 0, paths: bars, points: { show: false } }, { fill: colour('undo'), stroke: colour('undo'), width: 0, paths: bars, points: { show: false } }],
       hooks: { draw: [plot => {
@@ -124,20 +124,20 @@ function Crossing({ points }: { points: readonly Point[] }) {
       }] },
     }
   }
-  return <><Chart data={data} options={options} height={196} label={`Per second: ${rate(last.completed)} completed, ${rate(last.compensated)} turned back`} />
+  return <><Chart key={span} data={data} options={options} height={196} label={`Per second: ${rate(last.completed)} completed, ${rate(last.compensated)} turned back`} />
     <p className="row legendline"><span className="st" data-p="keep"><Icon name="completed" />{rate(last.completed)}/s crossed</span><span className="st" data-p="undo"><Icon name="compensated" />{rate(last.compensated)}/s back</span></p></>
 }
 
-function Latency({ points }: { points: readonly Point[] }) {
+function Latency({ points, span }: { points: readonly Point[]; span: number }) {
   const data = useMemo((): uPlot.AlignedData => [points.map(p => p.at), points.map(p => Math.max(1, p.p50)), points.map(p => Math.max(1, p.p95)), points.map(p => Math.max(1, p.p99))], [points])
   if (points.length < 2) return nothing
   const last = points.at(-1)!
   const options = (): Omit<uPlot.Options, 'width' | 'height'> => {
     const ink = colour('ink')
     const line = (dash: number[]): uPlot.Series => ({ stroke: ink, width: 1.75, dash, points: { show: false } })
-    return { legend: { show: false }, cursor: { y: false, points: { show: false } }, padding: [8, 8, 0, 0], scales: { x: { time: true }, y: { distr: 3 } }, axes: axes(value => ([1, 10, 100, 1000, 10_000, 100_000].includes(value) ? duration(value).replace('.00', '').replace('.0', '') : '')), series: [{}, line([]), line([6, 3]), line([1.5, 3])] }
+    return { legend: { show: false }, cursor: { y: false, points: { show: false } }, padding: [8, 8, 0, 0], scales: { x: { time: true, range: (_, __, high) => [high - span, high] }, y: { distr: 3 } }, axes: axes(exact, value => [1, 10, 100, 1000, 10_000, 100_000].includes(value)), series: [{}, line([]), line([6, 3]), line([1.5, 3])] }
   }
-  return <><Chart data={data} options={options} height={196} label={`p50 ${duration(last.p50)}, p95 ${duration(last.p95)}, p99 ${duration(last.p99)}`} />
+  return <><Chart key={span} data={data} options={options} height={196} label={`p50 ${duration(last.p50)}, p95 ${duration(last.p95)}, p99 ${duration(last.p99)}`} />
     <p className="row legendline"><span><i className="dash solid" />p50 {duration(last.p50)}</span><span><i className="dash" />p95 {duration(last.p95)}</span><span><i className="dash dots" />p99 {duration(last.p99)}</span></p></>
 }
 

@@ -17,7 +17,7 @@ import { isSecond, lanes, shapes as shapesOf, tell, type Attempt, type Lane, typ
 import { Tags } from './sagas'
 import { progress, story } from './story'
 import { Timeline } from './timeline'
-import { duration, isoDuration } from './time'
+import { duration, exact, isoDuration } from './time'
 
 export function SagaScreen({ id }: { id: string }) {
   const saga = useSaga(id)
@@ -258,7 +258,7 @@ function StepPanel({ saga, step, definition, run, replaying, history, close, act
 }
 
 const Entry = ({ name, children }: { name: string; children: ReactNode }) => <><dt>{name}</dt><dd className="id">{children}</dd></>
-const words = (iso: string) => { const ms = isoDuration(iso); return ms === null ? iso : duration(ms) }
+const words = (iso: string) => { const ms = isoDuration(iso); return ms === null ? iso : exact(ms) }
 
 function EventLine({ entry }: { entry: HistoryEntry }) {
   const { tone, icon, text, more } = told(entry)

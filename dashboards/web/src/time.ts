@@ -27,6 +27,9 @@ export function duration(ms: number): string {
   return parts(Math.floor(s / 86400), 'd', Math.floor((s % 86400) / 3600), 'h')
 }
 
+/** A configured duration, as it was written: 5 s, 200 ms, 30 s. */
+export const exact = (ms: number) => duration(ms).replace(/\.(\d*?)0+ s$/, (_, digits: string) => (digits ? `.${digits} s` : ' s'))
+
 /** An age that is looked at while it grows: no finer than whole seconds. */
 export const age = (ms: number) => (ms < 60_000 ? `${Math.max(0, Math.floor(ms / 1000))} s` : duration(ms))
 
