@@ -178,11 +178,11 @@ internal static class OpenApi
 
     private static JsonObject Shapes()
     {
-        var error = OrNull(Answer(("step", OrNull(Text())), ("code", Text()), ("message", Text())));
-        var counts = Answer([.. Words.Statuses.Select(status => (status, Whole(0)))]);
+        var error = OrNull(Object(("step", OrNull(Text())), ("code", Text()), ("message", Text())));
+        var counts = Object([.. Words.Statuses.Select(status => (status, Whole(0)))]);
         var tags = new JsonObject { ["type"] = "object", ["additionalProperties"] = Text() };
         var kind = OneOf([.. Enum.GetNames<StepKind>().Select(name => name.ToLowerInvariant())]);
-        var health = Answer(("status", Text()));
+        var health = Object(("status", Text()));
         health["properties"]!["store"] = OneOf("good", "low", "down");
         health["properties"]!["detail"] = OrNull(Text());
         var lane = OneOf("none", "run", "held", "ok", "no");
@@ -194,55 +194,54 @@ internal static class OpenApi
             ("priority", Whole(0, 9)), ("startedAt", Time()), ("updatedAt", Time()), ("committedAt", OrNull(Time())), ("finishedAt", OrNull(Time())),
             ("traceId", OrNull(Text())), ("tags", tags), ("error", error), ("waitingFor", OrNull(Text())),
         ];
-        var step = Answer(("name", Text()), ("kind", OrNull(kind)), ("status", OneOf(Enum.GetNames<StepStatus>())), ("stuck", Flag()), ("phase", OrNull(phase)),
+        var step = Object(("name", Text()), ("kind", OrNull(kind)), ("status", OneOf(Enum.GetNames<StepStatus>())), ("stuck", Flag()), ("phase", OrNull(phase)),
             ("first", lane), ("second", lane), ("attempts", Whole(0)), ("failures", Whole(0)), ("nextAttemptAt", OrNull(Time())), ("timesOutAt", OrNull(Time())),
             ("startedAt", OrNull(Time())), ("finishedAt", OrNull(Time())), ("command", Any()), ("result", Any()), ("error", error), ("after", Many(Text())));
-        var summary = Answer([.. head, ("committed", Flag()), ("step", OrNull(Text())), ("phase", OrNull(phase)), ("stepError", error), ("attempts", OrNull(Whole(0))),
+        var summary = Object([.. head, ("committed", Flag()), ("step", OrNull(Text())), ("phase", OrNull(phase)), ("stepError", error), ("attempts", OrNull(Whole(0))),
             ("nextAttemptAt", OrNull(Time())),
-            ("steps", Many(Answer(("name", Text()), ("status", OneOf(Enum.GetNames<StepStatus>())), ("first", lane), ("second", lane))))]);
-        var retry = Answer(("attempts", Whole(1)), ("first", Text()), ("max", Text()), ("factor", Number()));
+            ("steps", Many(Object(("name", Text()), ("status", OneOf(Enum.GetNames<StepStatus>())), ("first", lane), ("second", lane))))]);
+        var retry = Object(("attempts", Whole(1)), ("first", Text()), ("max", Text()), ("factor", Number()));
         (string, JsonObject)[] drawn =
         [
             ("name", Text()), ("kind", kind), ("after", Many(Text())), ("pivot", Flag()), ("readOnly", Flag()), ("timeout", Text()), ("retry", retry),
         ];
         // Only what a step has is there: where its phases go, and what differs from the defaults.
-        var graphStep = Answer(drawn);
-        foreach (var name in (string[])["participant", "try", "confirm", "cancel", "do", "compensate", "check", "callbackWithin"]) graphStep["properties"]![name] = Text();
-        graphStep["properties"]!["noRetryOn"] = Many(Text());
-        graphStep["properties"]!["refuseOn"] = Many(Whole(100, 599));
-        graphStep["properties"]!["headers"] = tags.DeepClone();
+        var definitionStep = Object(drawn);
+        foreach (var name in (string[])["participant", "try", "confirm", "cancel", "do", "compensate", "check", "callbackWithin"]) definitionStep["properties"]![name] = Text();
+        definitionStep["properties"]!["noRetryOn"] = Many(Text());
+        definitionStep["properties"]!["refuseOn"] = Many(Whole(100, 599));
+        definitionStep["properties"]!["headers"] = tags.DeepClone();
         (string, JsonObject)[] definition =
         [
             ("name", Text()), ("version", Whole(1)), ("source", OneOf("csharp", "json")), ("fingerprint", Text()), ("timeout", OrNull(Text())), ("pivot", OrNull(Text())),
-            ("steps", Many(Ref("GraphStep"))),
+            ("steps", Many(Ref("DefinitionStep"))),
         ];
-        var item = Object(("id", Text()), ("input", Any()), ("tags", tags));
-        item["required"] = new JsonArray("input");
-        var graph = Answer(("name", Text()), ("version", Whole(1)), ("steps", Many(Ref("GraphStep"))));
+        var item = Required(Object(("id", Text()), ("input", Any()), ("tags", tags)), "input");
+        var graph = Object(("name", Text()), ("version", Whole(1)), ("steps", Many(Ref("DefinitionStep"))));
         graph["properties"]!["timeout"] = Text();
         return new JsonObject
         {
-            ["Saga"] = Answer([.. head, ("input", Any()), ("result", Any()), ("deadline", OrNull(Time())),
+            ["Saga"] = Object([.. head, ("input", Any()), ("result", Any()), ("deadline", OrNull(Time())),
                 ("actions", Many(OneOf("cancel", "retry", "pause", "resume", "terminate", "resolve"))), ("steps", Many(step))]),
             ["SagaSummary"] = summary,
-            ["SagaPage"] = Answer(("items", Many(Ref("SagaSummary"))), ("next", OrNull(Text()))),
-            ["HistoryPage"] = Answer(("items", Many(Ref("HistoryEntry"))), ("next", OrNull(Text()))),
-            ["HistoryEntry"] = Answer(("seq", Whole(1)), ("time", Time()), ("event", Text()), ("step", OrNull(Text())), ("phase", OrNull(phase)), ("attempt", OrNull(Whole(1))),
+            ["SagaPage"] = Object(("items", Many(Ref("SagaSummary"))), ("next", OrNull(Text()))),
+            ["HistoryPage"] = Object(("items", Many(Ref("HistoryEntry"))), ("next", OrNull(Text()))),
+            ["HistoryEntry"] = Object(("seq", Whole(1)), ("time", Time()), ("event", Text()), ("step", OrNull(Text())), ("phase", OrNull(phase)), ("attempt", OrNull(Whole(1))),
                 ("outcome", OrNull(outcome)), ("detail", OrNull(Text())), ("by", OrNull(Text())), ("reason", OrNull(Text()))),
-            ["Counts"] = Answer(("byStatus", counts)),
-            ["Stats"] = Answer(("byStatus", counts), ("startedPerSecond", Number()), ("completedPerSecond", Number()), ("compensatedPerSecond", Number()),
-                ("latencyMs", Answer(("p50", Number()), ("p95", Number()), ("p99", Number()))), ("oldestUnfinishedAt", OrNull(Time()))),
-            ["Missed"] = Answer(("count", Whole(1))),
-            ["Definitions"] = Answer(("items", Many(Ref("DefinitionSummary")))),
-            ["DefinitionSummary"] = Answer(definition),
-            ["Definition"] = Answer([.. definition, ("versions", Many(Whole(1))), ("inputSchema", Any()), ("resultSchema", Any())]),
+            ["Counts"] = Object(("byStatus", counts)),
+            ["Stats"] = Object(("byStatus", counts), ("startedPerSecond", Number()), ("completedPerSecond", Number()), ("compensatedPerSecond", Number()),
+                ("latencyMs", Object(("p50", Number()), ("p95", Number()), ("p99", Number()))), ("oldestUnfinishedAt", OrNull(Time()))),
+            ["Missed"] = Object(("count", Whole(1))),
+            ["Definitions"] = Object(("items", Many(Ref("DefinitionSummary")))),
+            ["DefinitionSummary"] = Object(definition),
+            ["Definition"] = Object([.. definition, ("versions", Many(Whole(1))), ("inputSchema", Any()), ("resultSchema", Any())]),
             ["Graph"] = graph,
-            ["GraphStep"] = graphStep,
+            ["DefinitionStep"] = definitionStep,
             ["Health"] = health,
             ["Input"] = new JsonObject { ["description"] = "The saga's input: any JSON that fits the definition's input schema." },
             ["Batch"] = Many(Ref("BatchItem")),
             ["BatchItem"] = item,
-            ["BatchOutcomes"] = Answer(("items", Many(Answer(("id", OrNull(Text())), ("status", OneOf("accepted", "exists", "refused")),
+            ["BatchOutcomes"] = Object(("items", Many(Object(("id", OrNull(Text())), ("status", OneOf("accepted", "exists", "refused")),
                 ("problem", new JsonObject { ["anyOf"] = new JsonArray(Ref("Problem"), new JsonObject { ["type"] = "null" }) }))))),
             ["Reason"] = Required(Object(("reason", Text())), "reason"),
             ["Resolve"] = Required(Object(("outcome", OneOf("done", "notDone")), ("result", Any()), ("reason", Text())), "outcome", "reason"),
@@ -252,15 +251,13 @@ internal static class OpenApi
         };
     }
 
+    /// <summary>An object whose properties are all there, null where there is nothing to say: what answers are. <see cref="Required"/> says otherwise.</summary>
     private static JsonObject Object(params (string Name, JsonObject Schema)[] properties)
     {
         var all = new JsonObject();
         foreach (var (name, schema) in properties) all[name] = schema.DeepClone();
-        return new JsonObject { ["type"] = "object", ["properties"] = all };
+        return Required(new JsonObject { ["type"] = "object", ["properties"] = all }, [.. properties.Select(property => property.Name)]);
     }
-
-    /// <summary>An object of ours: every field is always there, null when there is nothing to say.</summary>
-    private static JsonObject Answer(params (string Name, JsonObject Schema)[] properties) => Required(Object(properties), [.. properties.Select(p => p.Name)]);
 
     private static JsonObject Required(JsonObject schema, params string[] names)
     {

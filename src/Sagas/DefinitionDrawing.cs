@@ -34,7 +34,7 @@ internal static partial class DefinitionDrawing
         }
         faults.AddRange(graph.Faults.Select(f => $"{title}: {f}"));
         var participants = graph.Steps.Select(step => ParticipantsOf(step, routes)).ToArray();
-        faults.AddRange(FaultsOf(graph, participants).Concat(Rehearsal.FaultsOf(saga, graph)).Select(f => $"{title}: {f}"));
+        faults.AddRange(FaultsOf(graph, participants, routes).Concat(Rehearsal.FaultsOf(saga, graph)).Select(f => $"{title}: {f}"));
         if (faults.Count > 0) throw new DefinitionException(faults);
 
         var steps = graph.Steps.Select((step, i) => Freeze(step, participants[i][0])).ToImmutableArray();
@@ -45,7 +45,7 @@ internal static partial class DefinitionDrawing
         step.Participant is { } said ? [said]
         : [.. routes.Where(r => r.Command == CommandName.Of(step.Command)).Select(r => r.Participant).Distinct().Order(StringComparer.Ordinal)];
 
-    private static IEnumerable<string> FaultsOf(FlowGraph graph, string[][] participants)
+    private static IEnumerable<string> FaultsOf(FlowGraph graph, string[][] participants, IReadOnlyCollection<CommandRoute> routes)
     {
         var steps = graph.Steps;
         if (steps.Count == 0) yield return "it has no steps. Add a Step or a Tcc.";
@@ -66,6 +66,12 @@ internal static partial class DefinitionDrawing
                 yield return $"participants {string.Join(" and ", known.Select(p => $"'{p}'"))} both carry out command '{CommandName.Of(step.Command)}' of step '{step.Name}'. Say which with .To(\"participant\").";
             if (known is [var one] && !ParticipantPattern().IsMatch(one))
                 yield return $"'{one}' cannot name the participant of step '{step.Name}'. Use 1 to 64 of A-Z a-z 0-9 . _ -.";
+            foreach (var command in new[] { step.Command, step.CompensateCommand }.OfType<Type>().Distinct().Where(c => !ParticipantPattern().IsMatch(CommandName.Of(c))))
+                yield return $"'{CommandName.Of(command)}' cannot name the command {command.Name} of step '{step.Name}'. Give [Command(\"...\")] 1 to 64 of A-Z a-z 0-9 . _ -.";
+            // The barrier that knows what a step did is its participant's: no other could answer for it.
+            if (known is [var here] && step.CompensateCommand is { } undo && routes.Where(r => r.Command == CommandName.Of(undo)).Select(r => r.Participant).ToArray() is { Length: > 0 } there
+                && !there.Contains(here))
+                yield return $"step '{step.Name}' is carried out by '{here}', but its compensation '{CommandName.Of(undo)}' by '{there[0]}'. Handle {undo.Name} in '{here}' too: what a step did, its own participant undoes.";
             if (step.Retry.Attempts < 1)
                 yield return $"step '{step.Name}' has {step.Retry.Attempts} attempts. Give at least 1: the first counts.";
             if (step.Retry.First < TimeSpan.Zero || step.Retry.Max < step.Retry.First || step.Retry.Max > Longest)

@@ -93,6 +93,16 @@ public class DefinitionTests
         FaultOf(saga => saga.Tcc(c => new TrySeat("a")).Named("seat"), new("try-seat", "rail"), new("try-seat", "air")).ShouldBe(
             "sketch: participants 'air' and 'rail' both carry out command 'try-seat' of step 'seat'. Say which with .To(\"participant\").");
 
+    [Fact]
+    public void A_compensation_that_another_participant_carries_out_is_refused() =>
+        FaultOf(saga => { Hold(saga).Compensate((c, h) => new ReleaseMoney(h.Id)); }, new CommandRoute("release-money", "vault")).ShouldBe(
+            "sketch: step 'hold' is carried out by 'money', but its compensation 'release-money' by 'vault'. Handle ReleaseMoney in 'money' too: what a step did, its own participant undoes.");
+
+    [Fact]
+    public void A_commands_wire_name_fits_an_envelope() =>
+        FaultOf(saga => saga.Step(c => new Unspoken()).ReadOnly().Named("look").To("books")).ShouldBe(
+            "sketch: '' cannot name the command Unspoken of step 'look'. Give [Command(\"...\")] 1 to 64 of A-Z a-z 0-9 . _ -.");
+
     [Theory]
     [InlineData("")]
     [InlineData("the seats")]
@@ -533,6 +543,9 @@ public class DefinitionTests
     private sealed record Impostor(string Name) : ICommand<LookUp, Item>;
     private sealed record ReserveSeat;
     private sealed record HTTPCall;
+
+    [Command("")]
+    private sealed record Unspoken : ICommand<Unspoken, int>;
     private sealed record GetIO;
     private sealed record Seat2Room;
     private sealed record X;
