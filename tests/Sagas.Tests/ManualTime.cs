@@ -5,7 +5,6 @@ internal sealed class ManualTime : TimeProvider
 {
     private readonly Lock _lock = new();
     private readonly List<ManualTimer> _timers = [];
-    private TaskCompletionSource _set = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private DateTimeOffset _now = new(2026, 11, 21, 12, 0, 0, TimeSpan.Zero);
 
     public override DateTimeOffset GetUtcNow()
@@ -21,34 +20,8 @@ internal sealed class ManualTime : TimeProvider
     {
         var timer = new ManualTimer(this, () => callback(state));
         timer.Change(dueTime, period);
-        lock (_lock)
-        {
-            _timers.Add(timer);
-            Set_NeedsLock();
-        }
+        lock (_lock) _timers.Add(timer);
         return timer;
-    }
-
-    private void Set_NeedsLock()
-    {
-        _set.TrySetResult();
-        _set = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-    }
-
-    /// <summary>Waits until some timer is set that fires within <paramref name="within"/> from now: whoever sets it may still be on the way there.</summary>
-    public async Task TimerSetAsync(TimeSpan within)
-    {
-        var patience = TimeProvider.System.GetTimestamp();
-        while (true)
-        {
-            Task set;
-            lock (_lock)
-            {
-                if (_timers.Exists(t => t.Due <= _now + within)) return;
-                set = _set.Task;
-            }
-            await set.WaitAsync(TimeSpan.FromSeconds(30) - TimeProvider.System.GetElapsedTime(patience));
-        }
     }
 
     public void Advance(TimeSpan by)
@@ -68,6 +41,19 @@ internal sealed class ManualTime : TimeProvider
         }
     }
 
+    /// <summary>Waits until somebody has set a timer for a time no further off than that, and goes on to it. Time stands still meanwhile, however long that takes.</summary>
+    public async Task PassNextTimerAsync(TimeSpan within)
+    {
+        DateTimeOffset? next;
+        while ((next = Next()) is null || next - GetUtcNow() > within) await Task.Yield();
+        Advance(next.Value - GetUtcNow());
+
+        DateTimeOffset? Next()
+        {
+            lock (_lock) return _timers.Min(timer => timer.Due);
+        }
+    }
+
     private sealed class ManualTimer(ManualTime time, Action call) : ITimer
     {
         private TimeSpan _period;
@@ -84,7 +70,6 @@ internal sealed class ManualTime : TimeProvider
             {
                 _period = period;
                 Due = dueTime < TimeSpan.Zero ? null : time._now + dueTime;
-                time.Set_NeedsLock();
             }
             return true;
         }
