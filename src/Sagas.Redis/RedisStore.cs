@@ -15,7 +15,8 @@ namespace Sagas.Redis;
 // Sagas are spread over partitions by their id. All keys of a partition have the same hash tag, {prefix:number}, so that a script may touch any of them and
 // a cluster may hold each partition where it likes:
 //
-//   saga:ID              hash: v version, c commit id, s state, n status, o owner, d definition, dv its version, a started at, t tags, w steps under way
+//   saga:ID              hash: v version, c commit id, s state, n status, o owner, d definition, dv its version, a started at, t tags, w steps under way,
+//                        e errors
 //   history:ID           list: one entry each
 //   status:N             sorted set of ids by start: the sagas of that status; definition:N:NAME those of one definition besides
 //   value:VALUE          sorted set of ids by start: the sagas with a tag of that value
@@ -192,7 +193,7 @@ public sealed partial class RedisStore : ISharedSagaStore
         var partition = PartitionOf(saga.Id.Value);
         var isFirst = saga.Version == 1;
         var values = isFirst ? saga.Tags.Values.Distinct(StringComparer.Ordinal).ToArray() : [];
-        var arguments = new RedisValue[15 + values.Length + history.Length];
+        var arguments = new RedisValue[16 + values.Length + history.Length];
         var text = t_text ??= new ArrayBufferWriter<byte>(1024);
         arguments[0] = partition.Prefix;
         arguments[1] = saga.Id.Value;
@@ -209,12 +210,13 @@ public sealed partial class RedisStore : ISharedSagaStore
         arguments[11] = saga.DefinitionVersion;
         arguments[12] = saga.StartedAt.ToUnixTimeMilliseconds();
         arguments[13] = isFirst && !saga.Tags.IsEmpty ? JsonSerializer.SerializeToUtf8Bytes(saga.Tags.ToDictionary()) : "";
-        arguments[14] = values.Length;
-        for (var i = 0; i < values.Length; i++) arguments[15 + i] = values[i];
+        arguments[14] = ErrorsOf(saga);
+        arguments[15] = values.Length;
+        for (var i = 0; i < values.Length; i++) arguments[16 + i] = values[i];
         for (var i = 0; i < history.Length; i++)
         {
             StateJson.Write(text, history[i]);
-            arguments[15 + values.Length + i] = Taken(text);
+            arguments[16 + values.Length + i] = Taken(text);
         }
         return new Pending(saga, partition, arguments);
 
@@ -236,6 +238,16 @@ public sealed partial class RedisStore : ISharedSagaStore
         for (var i = 0; i < saga.Steps.Length; i++)
             if (saga.Steps[i].Phase is not null || saga.Steps[i].Status == StepStatus.Waiting) steps.Append(i).Append('|');
         return steps.ToString();
+    }
+
+    /// <summary>What the listing by error looks at: the saga's step and code, then index and code of each step that has an error.</summary>
+    private static RedisValue ErrorsOf(SagaState saga)
+    {
+        if (saga.Ended || (saga.Error is null && saga.Steps.All(static step => step.Error is null))) return "";
+        var errors = new List<string> { saga.Error?.Step ?? "", saga.Error?.Code ?? "" };
+        for (var i = 0; i < saga.Steps.Length; i++)
+            if (saga.Steps[i].Error is { } error) errors.AddRange([i.ToString(CultureInfo.InvariantCulture), error.Code]);
+        return JsonSerializer.SerializeToUtf8Bytes(errors);
     }
 
     /// <summary>One round: all go out together, and each gets its outcome.</summary>
@@ -442,8 +454,7 @@ public sealed partial class RedisStore : ISharedSagaStore
         {
             _filter = filter;
             var statuses = filter.Statuses is { IsDefaultOrEmpty: false } wanted ? wanted.Distinct().Order() : Enum.GetValues<SagaStatus>().AsEnumerable();
-            // Only an unfinished saga is at a step.
-            if (filter.Step is not null) statuses = statuses.Where(static status => status < SagaStatus.Completed);
+            if (filter.UnfinishedOnly) statuses = statuses.Where(static status => status < SagaStatus.Completed);
             Statuses = string.Concat(statuses.Select(static status => (char)('0' + (int)status)));
             After = filter.StartedAfter is { } after ? Ceiling(after) : "";
             Before = filter.StartedBefore is { } before ? Ceiling(before) : "";
@@ -451,11 +462,11 @@ public sealed partial class RedisStore : ISharedSagaStore
             _rest.Add(tags.Length);
             foreach (var (key, value) in tags) _rest.AddRange([key, value]);
             var places = filter.StepPlaces.IsDefault ? [] : filter.StepPlaces;
-            if (filter.Step is not null && places.IsEmpty) Statuses = "";
+            if (filter.Step is not null && filter.Error is null && places.IsEmpty) Statuses = "";
             _rest.Add(filter.Step is null ? -1 : places.Length);
             if (filter.Step is not null)
                 foreach (var place in places) _rest.AddRange([place.Definition, place.Version, place.Index]);
-            NeedsWalk = tags.Length > 0 || filter.Step is not null || !string.IsNullOrEmpty(filter.Text);
+            NeedsWalk = tags.Length > 0 || filter.UnfinishedOnly || !string.IsNullOrEmpty(filter.Text);
         }
 
         /// <summary>The statuses' digits; empty: nothing can match.</summary>
@@ -471,7 +482,7 @@ public sealed partial class RedisStore : ISharedSagaStore
         public RedisValue[] Arguments(Walk walk, bool counting, int most, int slice) =>
         [
             walk.Partition.Prefix, counting ? "count" : "list", most, slice, walk.Below.Id is null ? "" : walk.Below.Start, walk.Below.Id ?? "", After, Before,
-            _filter.Definition ?? "", Statuses, _filter.Text ?? "", .. _rest,
+            _filter.Definition ?? "", Statuses, _filter.Text ?? "", _filter.Error ?? "", _filter.Step ?? "", .. _rest,
         ];
 
         private static string Ceiling(DateTimeOffset time) =>

@@ -1,19 +1,19 @@
 -- Walks a partition's sagas newest first and gives those that match, or counts them by status. Looks at no more than a slice, so that others have their turn.
 -- KEYS[1] the partition's counter.
 -- ARGV 1 partition, 2 'list' or 'count', 3 most matches, 4 most sagas to look at, 5 and 6 start and id of the saga to go on after ('': from the newest),
---      7 started at or after ('': any), 8 started before ('': any), 9 definition ('': any), 10 statuses as digits, 11 text ('': any), 12 how many tags, then key and
---      value of each, then how many places of the step (-1: no step asked), then definition, version and index of each.
+--      7 started at or after ('': any), 8 started before ('': any), 9 definition ('': any), 10 statuses as digits, 11 text ('': any), 12 error's code ('': any),
+--      13 step's name, 14 how many tags, then key and value of each, then how many places of the step (-1: no step asked), then definition, version and index of each.
 -- Answers {1: all seen, 0: go on, start and id to go on after, then for a list start and id of each match, else the count of each status}.
 local p, counting, most, slice = ARGV[1], ARGV[2] == 'count', tonumber(ARGV[3]), tonumber(ARGV[4])
 local below, belowId, after, before = tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7]), tonumber(ARGV[8])
-local definition, statuses, text = ARGV[9], ARGV[10], ARGV[11]
-local tags, places, at = {}, nil, 13
-for i = 1, tonumber(ARGV[12]) do
+local definition, statuses, text, failure, step = ARGV[9], ARGV[10], ARGV[11], ARGV[12], ARGV[13]
+local tags, places, at = {}, nil, 15
+for i = 1, tonumber(ARGV[14]) do
   tags[i], at = {ARGV[at], ARGV[at + 1]}, at + 2
 end
 if ARGV[at] ~= '-1' then
   places = {}
-  for i = at + 1, #ARGV, 3 do places[#places + 1] = {ARGV[i], ARGV[i + 1], '|' .. ARGV[i + 2] .. '|'} end
+  for i = at + 1, #ARGV, 3 do places[#places + 1] = {ARGV[i], ARGV[i + 1], ARGV[i + 2]} end
 end
 
 local sources, least = {}, 0
@@ -38,21 +38,38 @@ local function tagged(json, key, value)
   return false
 end
 
+-- Errors: the saga's step and code, then index and code of each step that has one.
+local function failed(errors, name, version)
+  if not errors or errors == '' then return false end
+  local all = cjson.decode(errors)
+  if all[2] == failure and (not places or all[1] == step) then return true end
+  for i = 3, #all, 2 do
+    if all[i + 1] == failure then
+      if not places then return true end
+      for _, place in ipairs(places) do
+        if place[1] == name and place[2] == version and place[3] == all[i] then return true end
+      end
+    end
+  end
+  return false
+end
+
 -- The status if the saga matches, else nil. The status is known when the saga was found under it.
 local function match(id, status)
   local named = text == '' or string.sub(id, 1, #text) == text
-  if status and named and #tags == 0 and not places then return status end
-  local f = redis.call('HMGET', p .. 'saga:' .. id, 'n', 'd', 't', 'dv', 'w')
+  if status and named and #tags == 0 and not places and failure == '' then return status end
+  local f = redis.call('HMGET', p .. 'saga:' .. id, 'n', 'd', 't', 'dv', 'w', 'e')
   if not f[1] or not string.find(statuses, f[1], 1, true) then return nil end
   if definition ~= '' and f[2] ~= definition then return nil end
   if not named and not tagged(f[3], nil, text) then return nil end
   for _, tag in ipairs(tags) do
     if not tagged(f[3], tag[1], tag[2]) then return nil end
   end
+  if failure ~= '' then return failed(f[6], f[2], f[4]) and f[1] or nil end
   if places then
     local there = false
     for _, place in ipairs(places) do
-      there = there or place[1] == f[2] and place[2] == f[4] and f[5] and string.find(f[5], place[3], 1, true) ~= nil
+      there = there or place[1] == f[2] and place[2] == f[4] and f[5] and string.find(f[5], '|' .. place[3] .. '|', 1, true) ~= nil
     end
     if not there then return nil end
   end
