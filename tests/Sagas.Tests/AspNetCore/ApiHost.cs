@@ -85,6 +85,10 @@ internal sealed class BreakableStore : ISagaStore
 
     public ValueTask<DateTimeOffset?> OldestUnfinishedAsync(CancellationToken cancel) => Working.OldestUnfinishedAsync(cancel);
 
+    public ValueTask<DefinitionOutcome> SaveDefinitionAsync(StoredDefinition definition, CancellationToken cancel) => Working.SaveDefinitionAsync(definition, cancel);
+
+    public ValueTask<IReadOnlyList<StoredDefinition>> DefinitionsAsync(CancellationToken cancel) => Working.DefinitionsAsync(cancel);
+
     public ValueTask DisposeAsync() => _inner.DisposeAsync();
 }
 

@@ -139,5 +139,7 @@ internal sealed class StubbornStore(ISagaStore inner) : ISagaStore
     public ValueTask<SagaPage> ListAsync(SagaFilter filter, int limit, string? cursor, CancellationToken cancel) => inner.ListAsync(filter, limit, cursor, cancel);
     public ValueTask<ImmutableDictionary<SagaStatus, long>> CountAsync(SagaFilter filter, CancellationToken cancel) => inner.CountAsync(filter, cancel);
     public ValueTask<DateTimeOffset?> OldestUnfinishedAsync(CancellationToken cancel) => inner.OldestUnfinishedAsync(cancel);
+    public ValueTask<DefinitionOutcome> SaveDefinitionAsync(StoredDefinition definition, CancellationToken cancel) => inner.SaveDefinitionAsync(definition, cancel);
+    public ValueTask<IReadOnlyList<StoredDefinition>> DefinitionsAsync(CancellationToken cancel) => inner.DefinitionsAsync(cancel);
     public ValueTask DisposeAsync() => inner.DisposeAsync();
 }
