@@ -35,8 +35,8 @@ internal static class OpenApi
 
     private static readonly Dictionary<int, string> Reasons = new()
     {
-        [400] = "Something in the request does not fit; `detail` names it.", [404] = "Not there.", [409] = "The saga's state does not allow it.",
-        [413] = "Over 256 KiB (a batch: 16 MiB).", [415] = "Not JSON.", [422] = "The id was used before with another definition or input.",
+        [400] = "Something in the request does not fit; `detail` names it.", [404] = "Not there.", [409] = "The state of the saga or of the definitions does not allow it.",
+        [413] = "Over 256 KiB (a definition: 1 MiB, a batch: 16 MiB).", [415] = "Not JSON.", [422] = "The id was used before with another definition or input.",
         [429] = "The engine is full; see Retry-After.", [503] = "The store does not answer; see Retry-After.",
     };
 
@@ -186,10 +186,10 @@ internal static class OpenApi
             ("do", Text()), ("compensate", Text()), ("check", Text()), ("pivot", Flag()), ("readOnly", Flag()), ("timeout", Text()),
             ("retry", Object(("attempts", Whole(1)), ("first", Text()), ("max", Text()), ("factor", Number())))), "name", "kind", "after", "pivot", "readOnly");
         var graph = Required(Object(("name", Text()), ("version", Whole(1)), ("timeout", Text()), ("steps", Many(Ref("DefinitionStep")))), "name", "version", "steps");
-        var definition = Object(("name", Text()), ("version", Whole(1)), ("source", OneOf("csharp", "json")), ("fingerprint", Text()), ("timeout", OrNull(Text())),
+        var definition = Object(("name", Text()), ("version", Whole(1)), ("source", OneOf("code", "file", "rest")), ("fingerprint", Text()), ("timeout", OrNull(Text())),
             ("pivot", OrNull(Text())), ("steps", Many(Ref("DefinitionStep"))));
         var whole = definition.DeepClone().AsObject();
-        foreach (var (name, schema) in new[] { ("versions", Many(Whole(1))), ("inputSchema", Any()), ("resultSchema", Any()) })
+        foreach (var (name, schema) in new[] { ("versions", Many(Whole(1))), ("inputSchema", Any()), ("resultSchema", Any()), ("json", Any()) })
         {
             whole["properties"]![name] = schema;
             whole["required"]!.AsArray().Add(name);
@@ -208,6 +208,8 @@ internal static class OpenApi
             ["Definition"] = whole,
             ["DefinitionStep"] = drawn,
             ["Graph"] = graph,
+            ["DefinitionJson"] = Rebased(JsonNode.Parse(DefinitionJson.Schema.Utf8.Span)!, "#/components/schemas/DefinitionJson").AsObject(),
+            ["Schema"] = new JsonObject { ["type"] = "object", ["description"] = "A JSON Schema, 2020-12." },
             ["Health"] = Required(Object(("status", Text()), ("store", Text()), ("detail", OrNull(Text()))), "status"),
             ["Input"] = new JsonObject { ["description"] = "The saga's input: any JSON that fits the definition's input schema." },
             ["Batch"] = Many(Ref("BatchItem")),
@@ -217,7 +219,7 @@ internal static class OpenApi
             ["Reason"] = Required(Object(("reason", Text())), "reason"),
             ["Resolve"] = Required(Object(("outcome", OneOf("done", "notDone")), ("result", Any()), ("reason", Text())), "outcome", "reason"),
             ["Callback"] = Required(Object(("outcome", OneOf("ok", "refused", "error")), ("result", Any()), ("code", Text()), ("message", Text())), "outcome"),
-            ["Problem"] = Required(Object(("type", Text()), ("title", Text()), ("status", Whole(400, 599)), ("detail", Text()), ("parameter", Text()), ("path", Text()), ("traceId", Text())),
+            ["Problem"] = Required(Object(("type", Text()), ("title", Text()), ("status", Whole(400, 599)), ("detail", Text()), ("parameter", Text()), ("path", Text()), ("traceId", Text()), ("errors", Many(Object(("path", Text()), ("message", Text()))))),
                 "type", "title", "status", "detail"),
         };
     }

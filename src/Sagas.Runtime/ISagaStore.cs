@@ -90,38 +90,6 @@ public sealed record StoredDefinition(string Name, int Version, string Fingerpri
     }
 }
 
-/// <summary>Where a definition comes from.</summary>
-public enum DefinitionSource
-{
-    /// <summary>Written in C#; not kept in the store.</summary>
-    Code,
-    /// <summary>A file named in <c>Sagas:Definitions</c>.</summary>
-    File,
-    /// <summary>Put over REST.</summary>
-    Rest,
-}
-
-/// <summary>The words for <see cref="DefinitionSource"/>.</summary>
-public static class DefinitionSources
-{
-    /// <summary><c>code</c>, <c>file</c> or <c>rest</c>.</summary>
-    public static string Word(this DefinitionSource source) => source switch
-    {
-        DefinitionSource.Code => "code",
-        DefinitionSource.File => "file",
-        _ => "rest",
-    };
-
-    /// <summary>The source with that word; null: none.</summary>
-    public static DefinitionSource? Of(string word) => word switch
-    {
-        "code" => DefinitionSource.Code,
-        "file" => DefinitionSource.File,
-        "rest" => DefinitionSource.Rest,
-        _ => null,
-    };
-}
-
 /// <summary>What became of a definition that was to be kept.</summary>
 public enum DefinitionOutcome
 {
