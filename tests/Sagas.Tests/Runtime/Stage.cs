@@ -71,7 +71,7 @@ internal sealed class TestBus : ITransport
         foreach (var item in batch.Items) await _sent.Writer.WriteAsync(item, cancel);
     }
 
-    public async Task<CommandItem> NextAsync() => await _sent.Reader.ReadAsync();
+    public async Task<CommandItem> NextAsync() => await _sent.Reader.ReadAsync().AsTask().WaitAsync(TimeSpan.FromSeconds(30));
 
     /// <summary>The next so many commands, by step.</summary>
     public async Task<Dictionary<string, CommandItem>> NextAsync(int count)
