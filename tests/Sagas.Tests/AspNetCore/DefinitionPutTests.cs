@@ -101,7 +101,7 @@ public sealed class DefinitionPutTests
         await using var api = await ApiHost.StartAsync();
         var name = path[(path.LastIndexOf('.') + 1)..];
         var body = step is null
-            ? $$"""{"name":"move","version":1,"{{name}}":5,"steps":[{"name":"a","step":{"do":"bus:p/a"}}]}"""
+            ? $$"""{"name":"move","version":1,"{{name}}":5,"steps":[{"name":"a","step":{"do":"bus:p/a"} }]}"""
             : $$"""{"name":"move","version":1,"steps":[{"name":"a",{{step}}}]}""";
         var refused = (await api.Put(Path, body)).ShouldBeProblem(400, "bad-definition", $"'{name}' is not supported yet");
         refused.Json.GetProperty("errors").EnumerateArray().Select(e => e.GetProperty("path").GetString()).ShouldBe([path]);

@@ -104,7 +104,7 @@ public sealed class DefinitionCatalogTests : IDisposable
     public void Dispose() => Directory.Delete(_folder, recursive: true);
 
     private static string Move(string name, int version) =>
-        $$"""{"name":"{{name}}","version":{{version}},"steps":[{"name":"in","step":{"do":"bus:bank/in"}}]}""";
+        $$"""{"name":"{{name}}","version":{{version}},"steps":[{"name":"in","step":{"do":"bus:bank/in"} }]}""";
 
     private static async Task Save(MemoryStore store, string json)
     {
