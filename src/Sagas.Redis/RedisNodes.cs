@@ -137,5 +137,20 @@ public sealed partial class RedisStore
             throw new InvalidOperationException($"The sagas under '{_options.Prefix}' are stored in format {found[1]}; this program knows format 1. Run the version that wrote them, or use another Sagas:Redis:Prefix.");
     }
 
+    /// <summary>Tells every node something, this one too. Who does not hear it finds out by looking.</summary>
+    private async Task TellNodesAsync(string what)
+    {
+        try
+        {
+            await _link.AskAsync(_ => _link.Subscriber.PublishAsync(NodesChannel, what)).ConfigureAwait(false);
+        }
+        catch (StoreUnavailableException)
+        {
+            // They look by themselves.
+        }
+    }
+
+    private RedisChannel NodesChannel => new($"{_options.Prefix}:nodes", RedisChannel.PatternMode.Literal);
+
     private void WentBack(Partition partition, long seen, long counter) => Log.WentBack(_log, partition.Number, seen, counter);
 }

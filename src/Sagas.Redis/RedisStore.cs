@@ -24,6 +24,8 @@ namespace Sagas.Redis;
 //   ended                sorted set of ids by end: what is forgotten next
 //   owned:NODE           set of ids: the unfinished sagas of that node
 //   commits              the counter of commits
+//
+// What is of all partitions lies under {prefix:nodes}: leases, nodes, layout and definitions.
 
 /// <summary>Keeps sagas in Redis, one server or a cluster, for one engine node or many.</summary>
 public sealed partial class RedisStore : ISharedSagaStore
@@ -146,12 +148,37 @@ public sealed partial class RedisStore : ISharedSagaStore
     }
 
     /// <inheritdoc/>
+    public async ValueTask<DefinitionOutcome> SaveDefinitionAsync(StoredDefinition definition, CancellationToken cancel)
+    {
+        ArgumentNullException.ThrowIfNull(definition);
+        cancel.ThrowIfCancellationRequested();
+        var field = $"{definition.Version} {definition.Name}";
+        var isNew = await _link.AskAsync(database => database.HashSetAsync(DefinitionsKey, field, definition.ToUtf8(), When.NotExists, CommandFlags.DemandMaster), CancellationToken.None).ConfigureAwait(false);
+        if (isNew)
+        {
+            await TellNodesAsync("definitions").ConfigureAwait(false);
+            return DefinitionOutcome.Saved;
+        }
+        var kept = await _link.AskAsync(database => database.HashGetAsync(DefinitionsKey, field, CommandFlags.DemandMaster), CancellationToken.None).ConfigureAwait(false);
+        return StoredDefinition.Parse((byte[])kept!).Fingerprint == definition.Fingerprint ? DefinitionOutcome.Exists : DefinitionOutcome.Conflict;
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask<IReadOnlyList<StoredDefinition>> DefinitionsAsync(CancellationToken cancel)
+    {
+        var kept = await _link.AskAsync(database => database.HashValuesAsync(DefinitionsKey, CommandFlags.DemandMaster), cancel).ConfigureAwait(false);
+        return [.. kept.Select(static value => StoredDefinition.Parse((byte[])value!)).OrderBy(static one => one.Name, StringComparer.Ordinal).ThenBy(static one => one.Version)];
+    }
+
+    /// <inheritdoc/>
     public async ValueTask DisposeAsync()
     {
         await _stop.CancelAsync().ConfigureAwait(false);
         await _housekeeping.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         await _link.DisposeAsync().ConfigureAwait(false);
     }
+
+    private RedisKey DefinitionsKey => $"{{{_options.Prefix}:nodes}}:definitions";
 
     /// <summary>Forgets what ended too long ago, now.</summary>
     internal async Task ExpireAsync()
