@@ -87,6 +87,7 @@ internal static class Calls
             Parameters = ["format", "version"], Answers = [(200, "Graph")], Problems = [400, 404],
         },
         new("GET", "/api/v1/stats", "Numbers of the last minute", Reads.Stats) { Answers = [(200, "Stats")], Problems = [503] },
+        new("GET", "/api/v1/nodes", "The engine's nodes and how many sagas each owns", Reads.Nodes) { Answers = [(200, "Nodes")], Problems = [503] },
         new("GET", "/health/live", "Whether the process is up", Health.Live) { Answers = [(200, "Health")] },
         new("GET", "/health/ready", "Whether sagas can be started", Health.Ready) { Answers = [(200, "Health")], Problems = [503] },
     ];

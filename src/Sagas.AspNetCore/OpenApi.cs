@@ -231,6 +231,7 @@ internal static class OpenApi
             ["Counts"] = Object(("byStatus", counts)),
             ["Stats"] = Object(("byStatus", counts), ("startedPerSecond", Number()), ("completedPerSecond", Number()), ("compensatedPerSecond", Number()),
                 ("latencyMs", Object(("p50", Number()), ("p95", Number()), ("p99", Number()))), ("oldestUnfinishedAt", OrNull(Time()))),
+            ["Nodes"] = Object(("items", Many(Object(("id", Text()), ("startedAt", Time()), ("heartbeatAt", Time()), ("alive", new JsonObject { ["type"] = "boolean" }), ("sagas", Whole(0)))))),
             ["Missed"] = Object(("count", Whole(1))),
             ["Definitions"] = Object(("items", Many(Ref("DefinitionSummary")))),
             ["DefinitionSummary"] = Object(definition),

@@ -95,6 +95,28 @@ internal static class Reads
         json.WriteEndObject();
     }
 
+    public static async Task Nodes(HttpContext http)
+    {
+        var nodes = await http.Engine().NodesAsync(http.RequestAborted);
+        await Answer.JsonAsync(http, 200, json =>
+        {
+            json.WriteStartObject();
+            json.WriteStartArray("items"u8);
+            foreach (var node in nodes)
+            {
+                json.WriteStartObject();
+                json.WriteString("id"u8, node.Id);
+                SagaWriter.Time(json, "startedAt"u8, node.StartedAt);
+                SagaWriter.Time(json, "heartbeatAt"u8, node.HeartbeatAt);
+                json.WriteBoolean("alive"u8, node.IsAlive);
+                json.WriteNumber("sagas"u8, node.Sagas);
+                json.WriteEndObject();
+            }
+            json.WriteEndArray();
+            json.WriteEndObject();
+        });
+    }
+
     /// <summary>Every status, also those that no saga is in: a client adds up without asking which are there.</summary>
     private static void ByStatus(Utf8JsonWriter json, ImmutableDictionary<SagaStatus, long> counts)
     {

@@ -9,7 +9,16 @@ public sealed partial class RedisStore
 {
     private const int ClaimAtOnce = 100;
     private static readonly Script s_claim = Script.Of("claim"), s_lease = Script.Of("lease"), s_release = Script.Of("release");
+    private static readonly TimeSpan Fresh = TimeSpan.FromMinutes(1), Remembered = TimeSpan.FromHours(1);
     private DateTimeOffset _startedAt;
+    private INodeListener? _listener;
+    private volatile Loss? _lost;
+
+    private RedisChannel NodesChannel => Channel("nodes");
+
+    private RedisChannel TakenChannel => Channel("taken:" + Node);
+
+    private RedisChannel HeardChannel => Channel("heard");
 
     private RedisKey[] LeaseKeys => [$"{{{_options.Prefix}:nodes}}:leases", $"{{{_options.Prefix}:nodes}}:nodes"];
 
@@ -18,8 +27,10 @@ public sealed partial class RedisStore
     {
         await _link.OpenAsync(cancel).ConfigureAwait(false);
         await CheckLayoutAsync(cancel).ConfigureAwait(false);
+        await SubscribeAsync().ConfigureAwait(false);
         _startedAt = _time.GetUtcNow();
         var nodes = await EnterAsync(cancel).ConfigureAwait(false);
+        await TellNodesAsync("entered").ConfigureAwait(false);
         foreach (var node in nodes.Where(static node => !node.IsAlive))
             while ((await ClaimAsync(node.Id, int.MaxValue, cancel).ConfigureAwait(false)).Count > 0)
             {
@@ -36,6 +47,7 @@ public sealed partial class RedisStore
             [Node, _life, (long)_options.Lease.TotalMilliseconds, _startedAt.ToUnixTimeMilliseconds()]), cancel).ConfigureAwait(false))!;
         if ((long)answer[0] == 0)
             throw new NodeNameTakenException($"Another process is alive under the name of this node, '{Node}'. Give every node a name of its own (Sagas:Node), or leave it out.");
+        await VerifyAsync(cancel).ConfigureAwait(false);
         var now = (long)answer[1];
         var nodes = new List<NodeLease>();
         for (var i = 2; i < answer.Length; i += 4)
@@ -87,8 +99,31 @@ public sealed partial class RedisStore
     }
 
     /// <inheritdoc/>
-    public async ValueTask ReleaseAsync(CancellationToken cancel) =>
+    public async ValueTask ReleaseAsync(CancellationToken cancel)
+    {
         await _link.AskAsync(database => RedisLink.EvalAsync(database, s_release, LeaseKeys, [Node, _life]), cancel).ConfigureAwait(false);
+        await TellNodesAsync("left").ConfigureAwait(false);
+    }
+
+    /// <inheritdoc/>
+    public TimeSpan Lease => _options.Lease;
+
+    /// <inheritdoc/>
+    public void Listen(INodeListener listener) => _listener = listener;
+
+    /// <inheritdoc/>
+    public async ValueTask WatchAsync(SagaId? saga, CancellationToken cancel)
+    {
+        await _link.AskAsync(database => saga is { } id
+            ? database.StringSetAsync(PartitionOf(id.Value).Key("await:" + id), "1", _options.Lease, When.Always, CommandFlags.DemandMaster)
+            : AllAsync(database), cancel).ConfigureAwait(false);
+
+        async Task<bool> AllAsync(IDatabase database)
+        {
+            await Task.WhenAll(_partitions.Select(partition => database.StringSetAsync(partition.Key("await"), "1", _options.Lease, When.Always, CommandFlags.DemandMaster))).ConfigureAwait(false);
+            return true;
+        }
+    }
 
     /// <inheritdoc/>
     public async ValueTask ForgetAsync(NodeLease node, CancellationToken cancel)
@@ -150,7 +185,60 @@ public sealed partial class RedisStore
         }
     }
 
-    private RedisChannel NodesChannel => new($"{_options.Prefix}:nodes", RedisChannel.PatternMode.Literal);
+    private async Task SubscribeAsync()
+    {
+        if (_listener is not { } listener) return;
+        try
+        {
+            await _link.Subscriber.SubscribeAsync(HeardChannel, (_, message) =>
+            {
+                // The committing node's name, then the state.
+                var bytes = (byte[])message!;
+                var end = Array.IndexOf(bytes, (byte)'\n');
+                if (!bytes.AsSpan(0, end).SequenceEqual(_nodeUtf8)) listener.Heard(StateJson.Read(bytes.AsSpan(end + 1)));
+            }).ConfigureAwait(false);
+            await _link.Subscriber.SubscribeAsync(TakenChannel, (_, message) => listener.Taken(new SagaId((string)message!))).ConfigureAwait(false);
+            await _link.Subscriber.SubscribeAsync(NodesChannel, (_, message) =>
+            {
+                if (message == "definitions") listener.DefinitionsChanged();
+                else listener.NodesChanged();
+            }).ConfigureAwait(false);
+        }
+        catch (RedisException e)
+        {
+            throw _link.Troubled(e);
+        }
+    }
 
-    private void WentBack(Partition partition, long seen, long counter) => Log.WentBack(_log, partition.Number, seen, counter);
+    private RedisChannel Channel(string name) => new($"{_options.Prefix}:{name}", RedisChannel.PatternMode.Literal);
+
+    /// <summary>Looks whether each partition still has what this node knows to be there.</summary>
+    private async Task VerifyAsync(CancellationToken cancel)
+    {
+        var known = _partitions.Select(static partition => (Partition: partition, Commits: Volatile.Read(ref partition.Commits), partition.Last)).ToArray();
+        var found = await _link.AskAsync(database => Task.WhenAll(known.Select(async one =>
+        {
+            var counter = database.StringGetAsync(one.Partition.Counter, CommandFlags.DemandMaster);
+            var version = one.Last is { } last ? database.HashGetAsync(one.Partition.Key("saga:" + last.Id), "v", CommandFlags.DemandMaster) : Task.FromResult(RedisValue.Null);
+            return (Counter: (long)await counter.ConfigureAwait(false), Version: await version.ConfigureAwait(false));
+        })), cancel).ConfigureAwait(false);
+        foreach (var ((partition, commits, last), (counter, version)) in known.Zip(found))
+        {
+            // The counter alone would not do: others may have raised it again meanwhile. What has long been there may be forgotten by now.
+            var isGone = last is { } mine && _time.GetUtcNow() - mine.At < Fresh && (version.IsNull || (long)version < mine.Version);
+            if (counter >= commits && !isGone) Notice(partition, commits, counter, isNew: false);
+            else if (Interlocked.CompareExchange(ref partition.Commits, counter, commits) == commits) WentBack(partition, commits, counter);
+        }
+    }
+
+    private void WentBack(Partition partition, long seen, long counter)
+    {
+        partition.Last = null;
+        _lost = new Loss($"Redis has lost its last writes: partition {partition.Number} went back from commit {seen} to {counter}, as after a failover or a restart. Its sagas were read again and go on from there; "
+            + "participants' barriers make up for commands that are sent twice.", _time.GetUtcNow());
+        Log.WentBack(_log, partition.Number, seen, counter);
+        _listener?.WritesLost();
+    }
+
+    private sealed record Loss(string Detail, DateTimeOffset At);
 }

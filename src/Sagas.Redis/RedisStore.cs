@@ -24,6 +24,7 @@ namespace Sagas.Redis;
 //   ended                sorted set of ids by end: what is forgotten next
 //   owned:NODE           set of ids: the unfinished sagas of that node
 //   commits              the counter of commits
+//   await, await:ID      some node wants to hear of all commits, or of that saga's; they expire unless they are renewed
 //
 // What is of all partitions lies under {prefix:nodes}: leases, nodes, layout and definitions.
 
@@ -40,6 +41,7 @@ public sealed partial class RedisStore : ISharedSagaStore
     private readonly RedisLink _link;
     private readonly Partition[] _partitions;
     private readonly CancellationTokenSource _stop = new();
+    private readonly byte[] _nodeUtf8;
     private readonly string _life = Guid.NewGuid().ToString("N")[..12];
     private Task _housekeeping = Task.CompletedTask;
     private long _commits;
@@ -54,14 +56,17 @@ public sealed partial class RedisStore : ISharedSagaStore
         ArgumentNullException.ThrowIfNull(options);
         ArgumentNullException.ThrowIfNull(engine);
         (_options, Node, _retention, _time, _log) = (options.Value, engine.Value.Node, engine.Value.Retention, time, (ILogger?)log ?? NullLogger.Instance);
+        _nodeUtf8 = Encoding.UTF8.GetBytes(Node);
         _partitions = [.. Enumerable.Range(0, _options.Partitions).Select(number => new Partition(number, $"{{{_options.Prefix}:{number}}}:"))];
         _link = new RedisLink(_options, [.. _partitions.Select(static partition => partition.Key("probe"))], time, _log);
     }
 
     /// <inheritdoc/>
-    public StoreHealth Health => _link.Health;
+    public StoreHealth Health => _link.Health is { Level: StoreLevel.Good } good && _lost is { } lost && _time.GetUtcNow() - lost.At < Remembered
+        ? good with { Detail = good.Detail is null ? lost.Detail : $"{lost.Detail} {good.Detail}" }
+        : _link.Health;
 
-    /// <summary>This node's name.</summary>
+    /// <inheritdoc/>
     public string Node { get; }
 
     /// <inheritdoc/>
@@ -331,7 +336,7 @@ public sealed partial class RedisStore : ISharedSagaStore
         if (counter == 0) return;
         // Every commit raises the counter: one that is not above what was seen before it was sent tells of lost writes.
         Notice(one.Partition, one.Seen, Math.Abs(counter), isNew: counter > 0);
-        one.Partition.Last = (one.Saga.Id.Value, one.Saga.Version);
+        one.Partition.Last = new LastCommit(one.Saga.Id.Value, one.Saga.Version, _time.GetUtcNow());
     }
 
     private void Notice(Partition partition, long seen, long counter, bool isNew)
@@ -437,10 +442,12 @@ public sealed partial class RedisStore : ISharedSagaStore
         public RedisKey Counter { get; } = prefix + "commits";
 
         /// <summary>This node's last commit here.</summary>
-        public (string Id, long Version)? Last { get; set; }
+        public LastCommit? Last { get; set; }
 
         public RedisKey Key(string name) => prefix + name;
     }
+
+    private sealed record LastCommit(string Id, long Version, DateTimeOffset At);
 
     /// <summary>A commit on its way.</summary>
     private sealed class Pending(SagaState saga, Partition partition, RedisValue[] arguments)

@@ -36,6 +36,9 @@ internal sealed class Live(SagaDefinition definition, SagaState state)
     /// <summary>A commit's outcome is unknown: read it again before the next decision.</summary>
     public bool Doubtful { get; set; }
 
+    /// <summary>The node that owned it when it was read; null: this one. The next commit takes it over, and without one it is let go.</summary>
+    public string? TakenFrom { get; private set; }
+
     /// <summary>When the timer pump will call for it; null: not registered.</summary>
     public DateTimeOffset? Alarm { get; set; }
 
@@ -67,7 +70,7 @@ internal sealed class Live(SagaDefinition definition, SagaState state)
     public SagaCommit NextVersion()
     {
         State = State with { Version = (Durable?.Version ?? 0) + 1 };
-        var commit = new SagaCommit(State, [.. _history]);
+        var commit = new SagaCommit(State, [.. _history]) { TakenFrom = TakenFrom };
         Last = (Durable, commit);
         return commit;
     }
@@ -75,6 +78,7 @@ internal sealed class Live(SagaDefinition definition, SagaState state)
     public void Committed()
     {
         Durable = State;
+        TakenFrom = null;
         _history.Clear();
         Dirty = Urgent = false;
     }
@@ -92,10 +96,11 @@ internal sealed class Live(SagaDefinition definition, SagaState state)
     }
 
     /// <summary>Forgets what was decided beyond <paramref name="stored"/>.</summary>
-    public void Reset(SagaState stored)
+    public void Reset(SagaState stored, string? takenFrom = null)
     {
         State = stored;
         Durable = stored;
+        TakenFrom = takenFrom;
         _history.Clear();
         _effects.Clear();
         Dirty = Urgent = Doubtful = false;

@@ -48,5 +48,8 @@ internal sealed class RecoveredMail(SagaState saga, SagaDefinition definition) :
     public SagaDefinition Definition { get; } = definition;
 }
 
+/// <summary>Another node has taken over a saga of this one.</summary>
+internal sealed class TakenMail(SagaId id) : Mail(id);
+
 /// <summary>Lazy replies have waited long enough.</summary>
 internal sealed class FlushMail() : Mail(default);

@@ -32,6 +32,34 @@ public interface ISharedSagaStore : ISagaStore
 
     /// <summary>The saga as last committed and its owner, or null.</summary>
     ValueTask<OwnedSaga?> FindOwnedAsync(SagaId id, CancellationToken cancel);
+
+    /// <summary>For how long a node keeps its sagas without renewing its lease.</summary>
+    TimeSpan Lease { get; }
+
+    /// <summary>Says who is to hear what other nodes do. Called once, before the store is opened.</summary>
+    void Listen(INodeListener listener);
+
+    /// <summary>For as long as a lease, has other nodes' commits of this saga told here; null: of all sagas.</summary>
+    ValueTask WatchAsync(SagaId? saga, CancellationToken cancel);
+}
+
+/// <summary>Hears what other nodes do. What it misses, it finds out by looking. Must not throw, nor wait.</summary>
+public interface INodeListener
+{
+    /// <summary>Another node has committed this version of a saga that is watched here.</summary>
+    void Heard(SagaState saga);
+
+    /// <summary>Another node has taken over a saga of this one.</summary>
+    void Taken(SagaId saga);
+
+    /// <summary>A node came or went.</summary>
+    void NodesChanged();
+
+    /// <summary>A definition was added.</summary>
+    void DefinitionsChanged();
+
+    /// <summary>The store has lost its last writes: what this node knows may be ahead of what is stored.</summary>
+    void WritesLost();
 }
 
 /// <summary>A node and its lease.</summary>
@@ -48,3 +76,239 @@ public sealed record OwnedSaga(SagaState Saga, string? Owner);
 
 /// <summary>Two processes run under one node's name.</summary>
 public sealed class NodeNameTakenException(string message) : Exception(message);
+
+/// <summary>What a node does besides its sagas: it says that it lives, takes over what dead nodes left, and passes on what the others tell.</summary>
+internal sealed class Nodes : INodeListener
+{
+    private const int ClaimAtOnce = 500;
+    private static readonly TimeSpan LookAgain = TimeSpan.FromMinutes(1);
+    private readonly ISharedSagaStore _store;
+    private readonly EngineParts _engine;
+    private readonly SagaFeed _feed;
+    private readonly Waiters _waiters;
+    private readonly Func<SagaState, CancellationToken, ValueTask<bool>> _adopt;
+    private readonly Func<Mail, CancellationToken, ValueTask> _post;
+    private readonly Func<CancellationToken, Task> _loadDefinitions;
+    private readonly CancellationTokenSource _stop = new();
+    private readonly Dictionary<string, (DateTimeOffset Heartbeat, DateTimeOffset LookedAt)> _emptied = [];
+    private readonly List<SagaState> _homeless = [];
+    private TaskCompletionSource _nudge = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private Task _running = Task.CompletedTask;
+    private volatile bool _reread, _redefine;
+
+    /// <param name="store">The store that the nodes share.</param>
+    /// <param name="engine">The engine.</param>
+    /// <param name="feed">Who listens to sagas here.</param>
+    /// <param name="waiters">Who waits for sagas here.</param>
+    /// <param name="adopt">Goes on with a saga; false: its definition is not known here.</param>
+    /// <param name="post">Puts mail into its saga's mailbox.</param>
+    /// <param name="loadDefinitions">Takes in the definitions that the store keeps.</param>
+    public Nodes(ISharedSagaStore store, EngineParts engine, SagaFeed feed, Waiters waiters, Func<SagaState, CancellationToken, ValueTask<bool>> adopt,
+        Func<Mail, CancellationToken, ValueTask> post, Func<CancellationToken, Task> loadDefinitions)
+    {
+        (_store, _engine, _feed, _waiters, _adopt, _post, _loadDefinitions) = (store, engine, feed, waiters, adopt, post, loadDefinitions);
+        store.Listen(this);
+        feed.Listening = saga => _ = WatchAsync(saga);
+    }
+
+    public void Start() => _running = Task.Run(RunAsync);
+
+    /// <summary>Ends this node's life among the others, who take over its sagas at once.</summary>
+    public async Task LeaveAsync()
+    {
+        await _stop.CancelAsync().ConfigureAwait(false);
+        await _running.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        try
+        {
+            await _store.ReleaseAsync(CancellationToken.None).ConfigureAwait(false);
+        }
+        catch (StoreUnavailableException)
+        {
+            // Then the lease runs out by itself.
+        }
+    }
+
+    public async ValueTask<IReadOnlyList<EngineNode>> ListAsync(CancellationToken cancel)
+    {
+        var nodes = await _store.RenewAsync(cancel).ConfigureAwait(false);
+        var sagas = await _store.OwnersAsync([.. nodes.Select(static node => node.Id)], cancel).ConfigureAwait(false);
+        // A dead node without sagas is of no interest to anybody.
+        return [.. nodes.Where(node => node.IsAlive || sagas[node.Id] > 0).Select(node => new EngineNode(node.Id, node.StartedAt, node.HeartbeatAt, sagas[node.Id], node.IsAlive))];
+    }
+
+    /// <summary>The saga; while it is another node's and unfinished, that node's commits are heard here from now on.</summary>
+    public async ValueTask<SagaState?> FindWatchedAsync(SagaId id, CancellationToken cancel)
+    {
+        var found = await _store.FindOwnedAsync(id, cancel).ConfigureAwait(false);
+        if (found is null or { Saga.Ended: true } || found.Owner == _store.Node) return found?.Saga;
+        await _store.WatchAsync(id, cancel).ConfigureAwait(false);
+        // Read again: it may have ended before it was watched.
+        return (await _store.FindOwnedAsync(id, cancel).ConfigureAwait(false))?.Saga;
+    }
+
+    public void Heard(SagaState saga)
+    {
+        _feed.Heard(saga);
+        if (saga.Ended) _waiters.Ended(saga);
+    }
+
+    public void Taken(SagaId saga) => _ = PostAsync(new TakenMail(saga));
+
+    public void NodesChanged() => Nudge();
+
+    public void DefinitionsChanged()
+    {
+        _redefine = true;
+        Nudge();
+    }
+
+    public void WritesLost()
+    {
+        _reread = true;
+        Nudge();
+    }
+
+    private void Nudge() => Volatile.Read(ref _nudge).TrySetResult();
+
+    private async Task PostAsync(Mail mail)
+    {
+        try
+        {
+            await _post(mail, _stop.Token).ConfigureAwait(false);
+        }
+        catch (Exception e) when (e is OperationCanceledException or System.Threading.Channels.ChannelClosedException)
+        {
+            // This node stops: the saga is in other hands anyway.
+        }
+    }
+
+    private async Task RunAsync()
+    {
+        using var timer = new PeriodicTimer(_store.Lease / 5, _engine.Time);
+        var tick = timer.WaitForNextTickAsync(_stop.Token).AsTask();
+        while (!_stop.IsCancellationRequested)
+        {
+            try
+            {
+                await TurnAsync(_stop.Token).ConfigureAwait(false);
+            }
+            catch (OperationCanceledException)
+            {
+                return;
+            }
+            catch (StoreUnavailableException)
+            {
+                // The store's health says why. Its sagas rest with this node until its lease is over.
+            }
+            catch (NodeNameTakenException e)
+            {
+                _engine.Log.NodeNameTaken(e, _store.Node);
+            }
+            catch (Exception e)
+            {
+                _engine.Log.NodeTurnFailed(e, _store.Node);
+            }
+            var nudge = Volatile.Read(ref _nudge);
+            if (await Task.WhenAny(tick, nudge.Task).ConfigureAwait(false) == tick)
+            {
+                if (tick.IsCanceled) return;
+                tick = timer.WaitForNextTickAsync(_stop.Token).AsTask();
+            }
+            else Interlocked.CompareExchange(ref _nudge, new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously), nudge);
+        }
+    }
+
+    private async Task TurnAsync(CancellationToken cancel)
+    {
+        var nodes = await _store.RenewAsync(cancel).ConfigureAwait(false);
+        if (_redefine)
+        {
+            _redefine = false;
+            await _loadDefinitions(cancel).ConfigureAwait(false);
+        }
+        if (_reread)
+        {
+            _reread = false;
+            foreach (var saga in await _store.OwnedAsync(cancel).ConfigureAwait(false)) await AdoptAsync(saga, cancel).ConfigureAwait(false);
+        }
+        foreach (var node in nodes)
+        {
+            if (node.IsAlive) _emptied.Remove(node.Id);
+            else if (node.Id != _store.Node) await TakeOverAsync(node, cancel).ConfigureAwait(false);
+        }
+        await FindHomesAsync(cancel).ConfigureAwait(false);
+        await KeepWatchAsync(cancel).ConfigureAwait(false);
+    }
+
+    private async Task TakeOverAsync(NodeLease node, CancellationToken cancel)
+    {
+        var now = _engine.Now;
+        // Looked at again now and then: it may have been paused in the middle of a commit.
+        if (_emptied.TryGetValue(node.Id, out var emptied) && emptied.Heartbeat == node.HeartbeatAt && now - emptied.LookedAt < LookAgain) return;
+        var taken = 0;
+        try
+        {
+            while (await _store.ClaimAsync(node.Id, ClaimAtOnce, cancel).ConfigureAwait(false) is { Count: > 0 } sagas)
+            {
+                taken += sagas.Count;
+                foreach (var saga in sagas) await AdoptAsync(saga, cancel).ConfigureAwait(false);
+            }
+        }
+        catch
+        {
+            // Some may be this node's by now without its knowing.
+            _reread = true;
+            throw;
+        }
+        if (taken > 0) _engine.Log.TookOver(_store.Node, taken, node.Id);
+        _emptied[node.Id] = (node.HeartbeatAt, now);
+        await _store.ForgetAsync(node, cancel).ConfigureAwait(false);
+    }
+
+    private async Task AdoptAsync(SagaState saga, CancellationToken cancel)
+    {
+        if (await _adopt(saga, cancel).ConfigureAwait(false)) return;
+        _homeless.Add(saga);
+        _redefine = true;
+    }
+
+    /// <summary>Sagas whose definition was not known here: it may be by now.</summary>
+    private async Task FindHomesAsync(CancellationToken cancel)
+    {
+        foreach (var saga in _homeless.ToArray())
+            if (_engine.FindDefinition(saga.Definition, saga.DefinitionVersion) is not null && await _adopt(saga, cancel).ConfigureAwait(false)) _homeless.Remove(saga);
+    }
+
+    private async Task WatchAsync(SagaId? saga)
+    {
+        try
+        {
+            if (saga is { } id)
+            {
+                if (await FindWatchedAsync(id, _stop.Token).ConfigureAwait(false) is { } found) Heard(found);
+            }
+            else await _store.WatchAsync(null, _stop.Token).ConfigureAwait(false);
+        }
+        catch (Exception e) when (e is StoreUnavailableException or OperationCanceledException)
+        {
+            // The next turn watches again.
+        }
+    }
+
+    /// <summary>Watches expire; and what was not heard, because a message was lost, is seen here.</summary>
+    private async Task KeepWatchAsync(CancellationToken cancel)
+    {
+        if (_feed.IsHeardByMany) await _store.WatchAsync(null, cancel).ConfigureAwait(false);
+        foreach (var ids in _waiters.Sagas.Union(_feed.Sagas).Chunk(100))
+            foreach (var saga in await Task.WhenAll(ids.Select(id => FindWatchedAsync(id, cancel).AsTask())).ConfigureAwait(false))
+                if (saga is not null) Heard(saga);
+    }
+}
+
+/// <summary>A node, as listed.</summary>
+/// <param name="Id">Its name.</param>
+/// <param name="StartedAt">When its process was started.</param>
+/// <param name="HeartbeatAt">When it last said that it lives.</param>
+/// <param name="Sagas">How many unfinished sagas it owns.</param>
+/// <param name="IsAlive">Whether it lives; the sagas of a dead one are being taken over.</param>
+public sealed record EngineNode(string Id, DateTimeOffset StartedAt, DateTimeOffset HeartbeatAt, long Sagas, bool IsAlive);

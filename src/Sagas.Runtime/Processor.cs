@@ -64,6 +64,7 @@ internal sealed class Processor
                 Enter(live);
                 live.Join(mail);
                 Fold(live, mail);
+                if (live is { TakenFrom: not null, Dirty: true }) live.Hurry();
             }
         }
         if (flush) Flush(all: last);
@@ -80,18 +81,23 @@ internal sealed class Processor
     /// <summary>The saga that the mail is for, in this worker's hands; null when the mail is done with.</summary>
     private async ValueTask<Live?> FindLiveAsync(Mail mail)
     {
-        if (_live.TryGetValue(mail.Id, out var live) && !live.Doubtful) return live;
+        if (_live.TryGetValue(mail.Id, out var live) && !live.Doubtful)
+        {
+            if (mail is not (TakenMail or RecoveredMail)) return live;
+            // What was decided in this batch goes to the store anyway, which has the last word; and what is known needs no look.
+            if (live.InBatch || mail is RecoveredMail { Saga.Version: var version } && live.Durable?.Version == version) return null;
+        }
         switch (mail)
         {
             case StartMail start when live is null:
                 return Begin(start);
             case RecoveredMail recovered when live is null:
                 return _live[mail.Id] = Live.FromStore(recovered.Definition, recovered.Saga);
-            case EventMail and not RequestMail when live is null:
+            case EventMail and not RequestMail when live is null && _engine.Shared is null:
                 // Only unfinished sagas are in memory, and all of this node's are: the reply is late or for nobody.
                 Telemetry.RepliesIgnored.Add(1);
                 return null;
-            case TimerMail when live is null:
+            case TimerMail or TakenMail when live is null:
                 return null;
         }
         try
@@ -108,25 +114,36 @@ internal sealed class Processor
 
     private async ValueTask<Live?> LoadAsync(Mail mail)
     {
-        var stored = await _engine.Store.FindAsync(mail.Id, CancellationToken.None).ConfigureAwait(false);
+        var (stored, owner) = await _engine.LoadAsync(mail.Id).ConfigureAwait(false);
         _live.TryGetValue(mail.Id, out var live);
-        if (stored is { Ended: false } && (live is not null || _engine.FindDefinition(stored.Definition, stored.DefinitionVersion) is not null))
+        // The timers of another node's saga are that node's; what came in for it is decided here, and makes it this node's.
+        var isTheirs = owner is not null && mail is (TimerMail or TakenMail or RecoveredMail);
+        if (stored is { Ended: false } && !isTheirs && (live is not null || _engine.FindDefinition(stored.Definition, stored.DefinitionVersion) is not null))
         {
             live ??= _live[mail.Id] = Live.FromStore(_engine.FindDefinition(stored.Definition, stored.DefinitionVersion)!, stored);
-            live.Reset(stored);
-            // Whatever was sent before the doubt may never have been: ask again.
+            live.Reset(stored, owner);
             Enter(live);
-            Fold(live, new EventMail(mail.Id, new SagaEvent.Recovered()));
+            // Whatever was sent before the doubt may never have been: ask again. Another node's commands are out.
+            if (owner is null && mail is not RecoveredMail) Fold(live, new EventMail(mail.Id, new SagaEvent.Recovered()));
             return live;
         }
-        _live.Remove(mail.Id);
+        if (live is not null) LetGo(live, stored);
         switch (mail)
         {
             case StartMail start when stored is null: return Begin(start);
             case StartMail start: start.Reply(Existing(start, stored)); break;
             case RequestMail request: request.Reply(Missing(request, stored)); break;
+            case EventMail: Telemetry.RepliesIgnored.Add(1); break;
         }
         return null;
+    }
+
+    /// <summary>It is another node's, or has ended there, or is gone.</summary>
+    private void LetGo(Live live, SagaState? stored)
+    {
+        _live.Remove(live.State.Id);
+        if (stored is null && live.Durable is { } known) _engine.Log.SagaLost(known.Id, known.Definition, known.Version);
+        live.Reset(stored ?? live.State);
     }
 
     private Live Begin(StartMail start)
@@ -311,9 +328,10 @@ internal sealed class Processor
     {
         Telemetry.Conflicts.Add(1);
         SagaState? stored;
+        string? owner;
         try
         {
-            stored = await _engine.Store.FindAsync(live.State.Id, CancellationToken.None).ConfigureAwait(false);
+            (stored, owner) = await _engine.LoadAsync(live.State.Id).ConfigureAwait(false);
         }
         catch (StoreUnavailableException e)
         {
@@ -324,14 +342,15 @@ internal sealed class Processor
         if (stored is null or { Ended: true } || live.Durable is null)
         {
             // A start met an id in use: the saga in memory was never one. Other mail in the batch is for the stored saga.
-            _live.Remove(live.State.Id);
+            LetGo(live, stored);
             foreach (var mail in live.Batch)
                 if (mail is RequestMail request) request.Reply(Missing(request, stored));
-            live.Reset(stored ?? live.State);
             return;
         }
-        live.Reset(stored);
-        foreach (var mail in live.Batch) Fold(live, mail);
+        live.Reset(stored, owner);
+        foreach (var mail in live.Batch)
+            if (owner is null || mail is not (TimerMail or RecoveredMail)) Fold(live, mail);
+        if (owner is not null && live.Dirty) live.Hurry();
     }
 
     private void Doubt(Live live, StoreUnavailableException why)
@@ -355,7 +374,8 @@ internal sealed class Processor
             if (mail is StartMail start) start.Reply(Started(live, start));
             else if (mail is RequestMail request) request.Reply(new RequestResult(RequestOutcome.Accepted, live.Durable));
         }
-        if (live is { Dirty: true, IsLazy: false }) Wait(live);
+        if (live.TakenFrom is not null) LetGo(live, live.Durable);
+        else if (live is { Dirty: true, IsLazy: false }) Wait(live);
         live.LeaveBatch();
     }
 

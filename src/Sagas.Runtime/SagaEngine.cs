@@ -14,6 +14,8 @@ public sealed class SagaEngine : IHostedLifecycleService
     private readonly Processor[] _workers;
     private readonly Waiters _waiters = new();
     private readonly Pulse _pulse;
+    private readonly Nodes? _nodes;
+    private DateTimeOffset _startedAt;
     private Task[] _running = [];
     private volatile bool _open;
     private long _lookedAt;
@@ -25,6 +27,9 @@ public sealed class SagaEngine : IHostedLifecycleService
         _parts = new EngineParts(definitions, store, new Outbox(transport, new HttpTransport(options.Value, definitions.Find, PostAsync, time, log), time, log), new TimerPump(time, mail => WorkerOf(mail.Id).TryPost(mail)),
             options.Value, time, log, Committed);
         _workers = [.. Enumerable.Range(0, options.Value.Workers).Select(_ => new Processor(_parts))];
+        if (_parts.Shared is { } shared)
+            _nodes = new Nodes(shared, _parts, Feed, _waiters, AdoptAsync, (mail, cancel) => WorkerOf(mail.Id).PostAsync(mail, cancel),
+                async cancel => _parts.Definitions.Load(await shared.DefinitionsAsync(cancel).ConfigureAwait(false), Unread));
     }
 
     /// <summary>The definitions this engine runs, all versions.</summary>
@@ -121,7 +126,7 @@ public sealed class SagaEngine : IHostedLifecycleService
     public async ValueTask<SagaState?> WaitAsync(SagaId id, TimeSpan patience, CancellationToken cancel = default)
     {
         using var wait = _waiters.For(id);
-        var saga = await FindAsync(id, cancel).ConfigureAwait(false);
+        var saga = _nodes is null || patience <= TimeSpan.Zero ? await FindAsync(id, cancel).ConfigureAwait(false) : await _nodes.FindWatchedAsync(id, cancel).ConfigureAwait(false);
         if (saga is null or { Ended: true } || patience <= TimeSpan.Zero) return saga;
         try
         {
@@ -154,6 +159,11 @@ public sealed class SagaEngine : IHostedLifecycleService
     /// <summary>How many sagas match, by status.</summary>
     public ValueTask<ImmutableDictionary<SagaStatus, long>> CountAsync(SagaFilter filter, CancellationToken cancel = default) =>
         _parts.Store.CountAsync(Placed(filter), cancel);
+
+    /// <summary>The nodes that share the store; this one alone when nobody shares it.</summary>
+    public async ValueTask<IReadOnlyList<EngineNode>> NodesAsync(CancellationToken cancel = default) => _nodes is null
+        ? [new EngineNode(_parts.Options.Node, _startedAt, _parts.Now, _workers.Sum(static worker => (long)worker.OpenSagas), IsReady)]
+        : await _nodes.ListAsync(cancel).ConfigureAwait(false);
 
     /// <summary>Numbers for the dashboard.</summary>
     public async ValueTask<EngineStats> StatsAsync(CancellationToken cancel = default)
@@ -224,14 +234,23 @@ public sealed class SagaEngine : IHostedLifecycleService
         var unfinished = await _parts.Store.OpenAsync(cancellationToken).ConfigureAwait(false);
         await LoadDefinitionsAsync(cancellationToken).ConfigureAwait(false);
         _running = [.. _workers.Select(worker => Task.Run(() => RunAsync(worker), CancellationToken.None))];
-        foreach (var saga in unfinished)
-        {
-            if (FindDefinition(saga.Definition, saga.DefinitionVersion) is { } definition)
-                await WorkerOf(saga.Id).PostAsync(new RecoveredMail(saga, definition), cancellationToken).ConfigureAwait(false);
-            else _parts.Log.DefinitionMissing(saga.Id, saga.Definition, saga.DefinitionVersion);
-        }
+        foreach (var saga in unfinished) await AdoptAsync(saga, cancellationToken).ConfigureAwait(false);
+        _startedAt = _parts.Now;
+        _nodes?.Start();
         _open = true;
         _parts.Log.Opened(_parts.Options.Node, unfinished.Count);
+    }
+
+    /// <summary>Goes on with a saga from the store; false: this node does not have its definition.</summary>
+    private async ValueTask<bool> AdoptAsync(SagaState saga, CancellationToken cancel)
+    {
+        if (FindDefinition(saga.Definition, saga.DefinitionVersion) is not { } definition)
+        {
+            _parts.Log.DefinitionMissing(saga.Id, saga.Definition, saga.DefinitionVersion);
+            return false;
+        }
+        await WorkerOf(saga.Id).PostAsync(new RecoveredMail(saga, definition), cancel).ConfigureAwait(false);
+        return true;
     }
 
     /// <summary>Takes in the definitions that the store keeps, and has it keep those from files. Throws <see cref="DefinitionException"/> with every clash of the two.</summary>
@@ -257,6 +276,8 @@ public sealed class SagaEngine : IHostedLifecycleService
         foreach (var worker in _workers) worker.Complete();
         await Task.WhenAny(Task.WhenAll(_running), Task.Delay(_parts.Options.DrainTimeout, _parts.Time, cancellationToken)).ConfigureAwait(false);
         await _parts.Outbox.DrainAsync(_parts.Options.DrainTimeout).ConfigureAwait(false);
+        // After the last commit: now others may go on.
+        if (_nodes is not null) await _nodes.LeaveAsync().ConfigureAwait(false);
         Feed.Stop();
         _parts.Log.Stopped(_parts.Options.Node);
     }
@@ -355,4 +376,15 @@ internal sealed record EngineParts(DefinitionCatalog Definitions, ISagaStore Sto
     public DateTimeOffset Now => DateTimeOffset.FromUnixTimeMilliseconds(Time.GetUtcNow().ToUnixTimeMilliseconds());
 
     public SagaDefinition? FindDefinition(string name, int version) => Definitions.Find(name, version);
+
+    /// <summary>The store, if other nodes use it too.</summary>
+    public ISharedSagaStore? Shared { get; } = Store as ISharedSagaStore;
+
+    /// <summary>The saga as last committed, and the node that owns it if that is another one.</summary>
+    public async ValueTask<(SagaState? Saga, string? Owner)> LoadAsync(SagaId id)
+    {
+        if (Shared is null) return (await Store.FindAsync(id, CancellationToken.None).ConfigureAwait(false), null);
+        var found = await Shared.FindOwnedAsync(id, CancellationToken.None).ConfigureAwait(false);
+        return (found?.Saga, found?.Owner == Shared.Node ? null : found?.Owner);
+    }
 }

@@ -29,6 +29,15 @@ public sealed class SagaFeed
     /// <summary>Whether anybody listens.</summary>
     public bool IsHeard => _count > 0;
 
+    /// <summary>Called when somebody begins to listen, to one saga or (null) to many.</summary>
+    internal Action<SagaId?>? Listening { get; set; }
+
+    /// <summary>The sagas that somebody listens to one by one.</summary>
+    internal ICollection<SagaId> Sagas => _ofOne.Keys;
+
+    /// <summary>Whether anybody listens to many, other nodes' included.</summary>
+    internal bool IsHeardByMany => Array.Exists(Volatile.Read(ref _ofMany), static listener => !listener.LocalOnly);
+
     /// <summary>Listens to one saga: each version that becomes durable, the oldest first. Dispose it. Null: too many listen already.</summary>
     public FeedListener? Listen(SagaId saga)
     {
@@ -38,6 +47,7 @@ public sealed class SagaFeed
             if (!TryCount_NeedsLock()) return null;
             _ofOne[saga] = [.. _ofOne.GetValueOrDefault(saga, []), listener];
         }
+        Listening?.Invoke(saga);
         return listener;
     }
 
@@ -53,6 +63,7 @@ public sealed class SagaFeed
             if (!TryCount_NeedsLock()) return null;
             _ofMany = [.. _ofMany, listener];
         }
+        if (!localOnly) Listening?.Invoke(null);
         return listener;
     }
 

@@ -63,4 +63,16 @@ internal static partial class Log
 
     [LoggerMessage(9, LogLevel.Information, "Node {Node} has stopped.")]
     public static partial void Stopped(this ILogger log, string node);
+
+    [LoggerMessage(40, LogLevel.Warning, "Node {Node} has taken over {Count} sagas of node {Dead}.")]
+    public static partial void TookOver(this ILogger log, string node, int count, string dead);
+
+    [LoggerMessage(41, LogLevel.Critical, "Another process runs as node {Node}. Both go on, and no saga is done twice, but neither is taken over when it dies. Give each a name of its own (Sagas:Node).")]
+    public static partial void NodeNameTaken(this ILogger log, Exception why, string node);
+
+    [LoggerMessage(42, LogLevel.Error, "Node {Node} could not look after its lease and the other nodes; it tries again.")]
+    public static partial void NodeTurnFailed(this ILogger log, Exception why, string node);
+
+    [LoggerMessage(43, LogLevel.Critical, "Saga {Saga} of {Definition} is lost: this node had committed version {Version}, and the store has none. What its participants hold is to be looked after by hand.")]
+    public static partial void SagaLost(this ILogger log, SagaId saga, string definition, long version);
 }

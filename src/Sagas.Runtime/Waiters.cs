@@ -17,6 +17,12 @@ internal sealed class Waiters
         }
     }
 
+    /// <summary>The sagas that somebody waits for.</summary>
+    public IReadOnlyList<SagaId> Sagas
+    {
+        get { lock (_lock) return [.. _waiting.Keys]; }
+    }
+
     public void Ended(SagaState saga)
     {
         Wait? wait;

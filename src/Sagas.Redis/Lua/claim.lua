@@ -10,6 +10,8 @@ for _, id in ipairs(redis.call('SRANDMEMBER', theirs, ARGV[4])) do
   if f[1] == from then
     redis.call('HSET', saga, 'o', to)
     redis.call('SADD', mine, id)
+    -- Should it be alive after all.
+    redis.call('PUBLISH', string.match(p, '^{(.*):%d+}:$') .. ':taken:' .. from, id)
     result[#result + 1] = f[2]
   end
 end

@@ -42,4 +42,11 @@ elseif at[4] ~= owner then
   redis.call('HSET', saga, 'o', owner)
   redis.call('SADD', p .. 'owned:' .. owner, id)
 end
+local channel = nil
+local function tell(name, message)
+  channel = channel or string.match(p, '^{(.*):%d+}:$') .. ':'
+  redis.call('PUBLISH', channel .. name, message)
+end
+if at[4] and at[4] ~= owner then tell('taken:' .. at[4], id) end
+if redis.call('EXISTS', p .. 'await', p .. 'await:' .. id) > 0 then tell('heard', owner .. '\n' .. ARGV[9]) end
 return redis.call('INCR', KEYS[1])

@@ -59,11 +59,14 @@ internal sealed class RedisServer : IAsyncDisposable
         _process = null;
     }
 
-    /// <summary>Throws its data away: what a failover to a replica that lags behind looks like.</summary>
-    public void Forget()
+    /// <summary>Its append-only file as it is now.</summary>
+    public IReadOnlyDictionary<string, byte[]> Copy() =>
+        Directory.GetFiles(_directory, "*", SearchOption.AllDirectories).ToDictionary(file => Path.GetRelativePath(_directory, file), File.ReadAllBytes);
+
+    /// <summary>Puts an older file in its place, while it does not run: what a failover to a replica that lags behind looks like.</summary>
+    public void Restore(IReadOnlyDictionary<string, byte[]> copy)
     {
-        foreach (var entry in Directory.GetDirectories(_directory)) Directory.Delete(entry, recursive: true);
-        foreach (var entry in Directory.GetFiles(_directory)) File.Delete(entry);
+        foreach (var (name, bytes) in copy) File.WriteAllBytes(Path.Combine(_directory, name), bytes);
     }
 
     /// <summary>What redis-cli prints.</summary>

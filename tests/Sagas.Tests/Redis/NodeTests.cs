@@ -1,0 +1,342 @@
+using System.Collections.Immutable;
+using Microsoft.Extensions.Logging.Abstractions;
+using Microsoft.Extensions.Options;
+using Sagas.Redis;
+using Sagas.Runtime;
+using Sagas.Tests.Heart;
+using Sagas.Tests.Runtime;
+using Shouldly;
+using Xunit;
+
+namespace Sagas.Tests.Redis;
+
+/// <summary>
+/// Several engines on one Redis, each with a clock and a bus of its own. Leases last an hour of Redis' time, and end when the test says so: nothing here waits
+/// for time to pass.
+/// </summary>
+public sealed class NodeTests : IAsyncDisposable
+{
+    private static readonly TimeSpan Lease = TimeSpan.FromHours(1);
+    private readonly string _prefix = $"n-{Guid.NewGuid():N}";
+    private readonly List<Node> _nodes = [];
+    private RedisServer? _own;
+
+    public async ValueTask DisposeAsync()
+    {
+        foreach (var node in _nodes) await node.DisposeAsync();
+        if (_own is not null) await _own.DisposeAsync();
+    }
+
+    [Fact]
+    public async Task A_dead_nodes_sagas_are_taken_over_and_finished()
+    {
+        var (a, b) = (await NodeAsync("a"), await NodeAsync("b"));
+        await a.StartAsync("p1");
+        await a.Bus.NextAsync(2);
+        await DieAsync("a");
+        b.Time.Advance(Lease / 5);
+        var tries = await b.Bus.NextAsync(2);
+        await b.ReplyAsync(tries.Values);
+        await b.ReplyAsync((await b.Bus.NextAsync(2)).Values);
+        (await b.EndOfAsync("p1")).Status.ShouldBe(SagaStatus.Completed);
+        (await b.SagasOfAsync("b")).ShouldBe(0);
+    }
+
+    [Fact]
+    public async Task A_stopping_node_hands_its_sagas_over_at_once()
+    {
+        var (a, b) = (await NodeAsync("a"), await NodeAsync("b"));
+        for (var i = 0; i < 20; i++) await a.StartAsync($"p{i}");
+        await a.DisposeAsync();
+        for (var i = 0; i < 40; i++) await b.Bus.NextAsync();
+        (await b.SagasOfAsync("b")).ShouldBe(20);
+        (await b.Engine.NodesAsync()).Select(static node => node.Id).ShouldBe(["b"]);
+    }
+
+    [Fact]
+    public async Task A_reply_that_comes_to_another_node_is_decided_there_and_the_owner_lets_go()
+    {
+        var (a, b) = (await NodeAsync("a"), await NodeAsync("b"));
+        await a.StartAsync("p1");
+        var tries = await a.Bus.NextAsync(2);
+        await b.ReplyAsync(tries.Values);
+        var confirms = await b.Bus.NextAsync(2);
+        (await b.SagasOfAsync("b")).ShouldBe(1);
+        // The first owner is no longer one: its timers say nothing, and what comes to it is decided on what is stored.
+        a.Time.Advance(TimeSpan.FromMinutes(1));
+        await a.ReplyAsync(confirms.Values);
+        (await a.EndOfAsync("p1")).Status.ShouldBe(SagaStatus.Completed);
+        a.Bus.IsQuiet.ShouldBeTrue();
+        await ShouldBeSoundAsync(a, "p1");
+    }
+
+    [Fact]
+    public async Task A_node_that_comes_back_after_its_sagas_were_taken_over_changes_nothing()
+    {
+        var (a, b) = (await NodeAsync("a", hears: false), await NodeAsync("b"));
+        await a.StartAsync("p1");
+        var tries = await a.Bus.NextAsync(2);
+        await DieAsync("a");
+        b.Time.Advance(Lease / 5);
+        await b.Bus.NextAsync(2);
+        (await b.Engine.RequestAsync(new SagaId("p1"), new SagaEvent.CancelRequested("stop", "ann"))).Outcome.ShouldBe(RequestOutcome.Accepted);
+        var cancels = await b.Bus.NextAsync(2);
+        // It has not heard of any of that. Its next commit is refused, it looks, and it goes on from there.
+        await a.ReplyAsync(tries.Values);
+        await b.ReplyAsync(cancels.Values);
+        (await b.EndOfAsync("p1")).Status.ShouldBe(SagaStatus.Compensated);
+        a.Bus.IsQuiet.ShouldBeTrue("it must not confirm what is being cancelled");
+        await ShouldBeSoundAsync(b, "p1");
+    }
+
+    [Fact]
+    public async Task A_commit_of_a_node_that_lost_the_saga_is_refused_even_if_nobody_has_changed_it()
+    {
+        await using var a = Store("a");
+        await using var b = Store("b");
+        await a.OpenAsync(default);
+        await b.OpenAsync(default);
+        var start = await a.MustCommitAsync(TestSagas.Start("s"));
+        (await b.ClaimAsync("a", 10, default)).Single().Text().ShouldBe(start.State.Text());
+        (await a.CommitAsync(start.Next())).ShouldBe(CommitOutcome.Conflict);
+        (await a.FindOwnedAsync(new SagaId("s"), default))!.Owner.ShouldBe("b");
+        (await a.CommitAsync(start.Next() with { TakenFrom = "b" })).ShouldBe(CommitOutcome.Committed);
+        (await b.CommitAsync(start.Next())).ShouldBe(CommitOutcome.Conflict);
+        (await a.OwnersAsync(["a", "b"], default)).ShouldBe(new Dictionary<string, long> { ["a"] = 1, ["b"] = 0 });
+    }
+
+    [Fact]
+    public async Task Of_nodes_that_decide_on_one_saga_at_once_one_wins_and_the_other_decides_again()
+    {
+        var nodes = new[] { await NodeAsync("a"), await NodeAsync("b"), await NodeAsync("c") };
+        for (var round = 0; round < 20; round++)
+        {
+            var id = $"p{round}";
+            var owner = nodes[round % 3];
+            await owner.StartAsync(id);
+            var tries = await owner.Bus.NextAsync(2);
+            await Task.WhenAll(nodes[0].ReplyAsync([tries["seat"]]), nodes[1].ReplyAsync([tries["room"]]),
+                nodes[2].Engine.RequestAsync(new SagaId(id), new SagaEvent.CancelRequested("stop", "ann")).AsTask(), nodes[1].ReplyAsync([tries["seat"]]));
+            // Whoever turned it round, one way or the other, told the participants: answer them through another node.
+            var more = new List<CommandItem>();
+            while (!(await owner.SagaAsync(id)).Ended)
+            {
+                foreach (var node in nodes)
+                {
+                    while (!node.Bus.IsQuiet) more.Add(await node.Bus.NextAsync());
+                }
+                await nodes[(round + 1) % 3].ReplyAsync(more);
+                foreach (var node in nodes) node.Time.Advance(TimeSpan.FromSeconds(1));
+            }
+            var saga = await owner.SagaAsync(id);
+            var phases = saga.Steps.Select(static step => step.Status).Distinct().ToArray();
+            phases.ShouldBe(saga.Status == SagaStatus.Completed ? [StepStatus.Confirmed] : [StepStatus.Cancelled]);
+            await ShouldBeSoundAsync(owner, id);
+        }
+    }
+
+    [Fact]
+    public async Task Who_waits_or_listens_on_another_node_hears_of_it()
+    {
+        var (a, b) = (await NodeAsync("a"), await NodeAsync("b"));
+        await a.StartAsync("p1");
+        var tries = await a.Bus.NextAsync(2);
+        using var one = b.Engine.Feed.Listen(new SagaId("p1"))!;
+        using var all = b.Engine.Listen(new SagaFilter(Definition: "pair"))!;
+        await Eventually.TrueAsync(async () => await WatchedAsync("p1"));
+        var waiting = b.Engine.WaitAsync(new SagaId("p1"), TimeSpan.FromDays(1)).AsTask();
+        await a.ReplyAsync(tries.Values);
+        await a.ReplyAsync((await a.Bus.NextAsync(2)).Values);
+        (await waiting)!.Status.ShouldBe(SagaStatus.Completed);
+        foreach (var listener in new[] { one, all })
+        {
+            var seen = new List<SagaState>();
+            while (seen.Count == 0 || !seen[^1].Ended)
+            {
+                await listener.WaitAsync().WaitAsync(TimeSpan.FromSeconds(20));
+                seen.AddRange(listener.Take(out _));
+            }
+            seen.Max(static saga => saga.Version).ShouldBe((await b.SagaAsync("p1")).Version);
+        }
+    }
+
+    [Fact]
+    public async Task A_request_that_is_refused_leaves_the_saga_with_its_owner()
+    {
+        var (a, b) = (await NodeAsync("a"), await NodeAsync("b"));
+        await a.StartAsync("p1");
+        (await b.Engine.RequestAsync(new SagaId("p1"), new SagaEvent.ResumeRequested("why", "ann"))).Outcome.ShouldBe(RequestOutcome.WrongState);
+        (await b.SagasOfAsync("a")).ShouldBe(1);
+        (await b.Engine.RequestAsync(new SagaId("none"), new SagaEvent.ResumeRequested("why", "ann"))).Outcome.ShouldBe(RequestOutcome.NotFound);
+    }
+
+    [Fact]
+    public async Task Starting_one_id_on_two_nodes_starts_one_saga()
+    {
+        var (a, b) = (await NodeAsync("a"), await NodeAsync("b"));
+        for (var i = 0; i < 20; i++)
+        {
+            var outcomes = await Task.WhenAll(a.StartAsync($"p{i}").AsTask(), b.StartAsync($"p{i}").AsTask());
+            outcomes.Select(static start => start.Outcome).ShouldBe([StartOutcome.Started, StartOutcome.Exists], ignoreOrder: true);
+        }
+        (await a.SagasOfAsync("a") + await a.SagasOfAsync("b")).ShouldBe(20);
+    }
+
+    [Fact]
+    public async Task Nodes_are_listed_with_their_sagas()
+    {
+        var (a, b) = (await NodeAsync("a"), await NodeAsync("b"));
+        await a.StartAsync("p1");
+        await a.StartAsync("p2");
+        await b.StartAsync("p3");
+        var nodes = await b.Engine.NodesAsync();
+        nodes.Select(static node => $"{node.Id} {node.Sagas} {node.IsAlive}").Order(StringComparer.Ordinal).ShouldBe(["a 2 True", "b 1 True"]);
+        nodes.ShouldAllBe(static node => node.HeartbeatAt > DateTimeOffset.UtcNow.AddMinutes(-10) && node.StartedAt > default(DateTimeOffset));
+    }
+
+    [Fact]
+    public async Task Two_processes_cannot_have_one_name()
+    {
+        await using var first = Store("same", lease: TimeSpan.FromSeconds(1));
+        await first.OpenAsync(default);
+        await using var second = Store("same", lease: TimeSpan.FromSeconds(1));
+        var opening = second.OpenAsync(default).AsTask();
+        while (!opening.IsCompleted) await first.RenewAsync(default);
+        (await Should.ThrowAsync<NodeNameTakenException>(() => opening)).Message.ShouldContain("Sagas:Node");
+    }
+
+    [Fact]
+    public async Task Lost_writes_are_noticed_and_said_and_the_sagas_go_on_from_what_is_left()
+    {
+        _own = await RedisServer.StartAsync();
+        var a = await NodeAsync("a", lease: TimeSpan.FromSeconds(10));
+        await a.StartAsync("p1");
+        var tries = await a.Bus.NextAsync(2);
+        var before = _own.Copy();
+        await a.ReplyAsync(tries.Values);
+        await a.Bus.NextAsync(2);
+        await Eventually.TrueAsync(async () => (await a.SagaAsync("p1")).CommittedAt is not null);
+        await _own.KillAsync();
+        _own.Restore(before);
+        await _own.BeginAsync();
+        await Eventually.TrueAsync(async () =>
+        {
+            try
+            {
+                return await a.SagaAsync("p1") is not null;
+            }
+            catch (StoreUnavailableException)
+            {
+                return false;
+            }
+        });
+        a.Time.Advance(TimeSpan.FromSeconds(2));
+        await Eventually.TrueAsync(() => a.Engine.StoreHealth is { Level: StoreLevel.Good, Detail: not null });
+        a.Engine.StoreHealth.Detail!.ShouldContain("lost its last writes");
+        // Asked again: the barrier answers that it is tried, and the saga decides once more to confirm.
+        await a.ReplyAsync((await a.Bus.NextAsync(2)).Values);
+        await a.ReplyAsync((await a.Bus.NextAsync(2)).Values);
+        (await a.EndOfAsync("p1")).Status.ShouldBe(SagaStatus.Completed);
+        await ShouldBeSoundAsync(a, "p1");
+    }
+
+    private static async Task ShouldBeSoundAsync(Node node, string id)
+    {
+        var saga = await node.SagaAsync(id);
+        var history = (await node.Engine.HistoryAsync(new SagaId(id), 0, 1000))!;
+        history.Select(static entry => entry.Seq).ShouldBe(Enumerable.Range(1, saga.HistoryCount));
+        history.Count(static entry => entry.Event is "committed" or "turned-back").ShouldBe(1, "one decision, whoever took it");
+    }
+
+    private async Task<Node> NodeAsync(string name, bool hears = true, TimeSpan? lease = null)
+    {
+        var store = Store(name, lease);
+        var node = new Node(name, hears ? store : new DeafStore(store));
+        _nodes.Add(node);
+        await node.Engine.StartAsync(default);
+        return node;
+    }
+
+    private RedisStore Store(string node, TimeSpan? lease = null)
+    {
+        var connection = (_own ?? RedisServer.SharedAsync().GetAwaiter().GetResult()).Address;
+        var options = new RedisOptions { Connection = connection, Prefix = _prefix, Lease = lease ?? Lease, Timeout = TimeSpan.FromSeconds(2) };
+        return new RedisStore(Options.Create(options), Options.Create(new SagasOptions { Node = node }), TimeProvider.System);
+    }
+
+    /// <summary>What time does when a node does nothing.</summary>
+    private async Task DieAsync(string node) => (await RedisServer.SharedAsync()).Cli("zadd", $"{{{_prefix}:nodes}}:leases", "1", node);
+
+    private async Task<bool> WatchedAsync(string id)
+    {
+        var server = await RedisServer.SharedAsync();
+        return Enumerable.Range(0, 16).Any(partition => server.Cli("exists", $"{{{_prefix}:{partition}}}:await:{id}") == "1")
+            && server.Cli("exists", $"{{{_prefix}:0}}:await") == "1";
+    }
+
+    /// <summary>A store whose node hears nothing of the others: it was paused, or messages were lost.</summary>
+    private sealed class DeafStore(ISharedSagaStore store) : ISharedSagaStore
+    {
+        public string Node => store.Node;
+        public TimeSpan Lease => store.Lease;
+        public StoreHealth Health => store.Health;
+        public void Listen(INodeListener listener)
+        {
+        }
+
+        public ValueTask<IReadOnlyList<SagaState>> OpenAsync(CancellationToken cancel) => store.OpenAsync(cancel);
+        public ValueTask<ImmutableArray<CommitOutcome>> CommitAsync(IReadOnlyList<SagaCommit> commits, CancellationToken cancel) => store.CommitAsync(commits, cancel);
+        public ValueTask<SagaState?> FindAsync(SagaId id, CancellationToken cancel) => store.FindAsync(id, cancel);
+        public ValueTask<IReadOnlyList<HistoryEntry>?> HistoryAsync(SagaId id, int after, int limit, CancellationToken cancel) => store.HistoryAsync(id, after, limit, cancel);
+        public ValueTask<SagaPage> ListAsync(SagaFilter filter, int limit, string? cursor, CancellationToken cancel) => store.ListAsync(filter, limit, cursor, cancel);
+        public ValueTask<ImmutableDictionary<SagaStatus, long>> CountAsync(SagaFilter filter, CancellationToken cancel) => store.CountAsync(filter, cancel);
+        public ValueTask<DateTimeOffset?> OldestUnfinishedAsync(CancellationToken cancel) => store.OldestUnfinishedAsync(cancel);
+        public ValueTask<DefinitionOutcome> SaveDefinitionAsync(StoredDefinition definition, CancellationToken cancel) => store.SaveDefinitionAsync(definition, cancel);
+        public ValueTask<IReadOnlyList<StoredDefinition>> DefinitionsAsync(CancellationToken cancel) => store.DefinitionsAsync(cancel);
+        public ValueTask<IReadOnlyList<NodeLease>> RenewAsync(CancellationToken cancel) => store.RenewAsync(cancel);
+        public ValueTask<IReadOnlyList<SagaState>> ClaimAsync(string node, int most, CancellationToken cancel) => store.ClaimAsync(node, most, cancel);
+        public ValueTask<IReadOnlyList<SagaState>> OwnedAsync(CancellationToken cancel) => store.OwnedAsync(cancel);
+        public ValueTask<IReadOnlyDictionary<string, long>> OwnersAsync(IReadOnlyList<string> nodes, CancellationToken cancel) => store.OwnersAsync(nodes, cancel);
+        public ValueTask ReleaseAsync(CancellationToken cancel) => store.ReleaseAsync(cancel);
+        public ValueTask ForgetAsync(NodeLease node, CancellationToken cancel) => store.ForgetAsync(node, cancel);
+        public ValueTask<OwnedSaga?> FindOwnedAsync(SagaId id, CancellationToken cancel) => store.FindOwnedAsync(id, cancel);
+        public ValueTask WatchAsync(SagaId? saga, CancellationToken cancel) => store.WatchAsync(saga, cancel);
+        public ValueTask DisposeAsync() => store.DisposeAsync();
+    }
+
+    private sealed class Node : IAsyncDisposable
+    {
+        private readonly ISharedSagaStore _store;
+        private bool _stopped;
+
+        public Node(string name, ISharedSagaStore store)
+        {
+            _store = store;
+            var options = new SagasOptions { Workers = 2, Node = name };
+            Engine = new SagaEngine(new DefinitionCatalog([new Pair()], [], options.StuckAfter), store, Bus, Options.Create(options), Time, NullLogger<SagaEngine>.Instance);
+        }
+
+        public ManualTime Time { get; } = new();
+        public TestBus Bus { get; } = new();
+        public SagaEngine Engine { get; }
+
+        public ValueTask<StartResult> StartAsync(string id) => Engine.StartAsync(new StartRequest("pair", Payload.Parse("""{"name":"Ada"}""")) { Id = new SagaId(id) });
+
+        public async Task ReplyAsync(IEnumerable<CommandItem> commands) => await Engine.ReceiveAsync(new ReplyBatch([.. commands.Select(static command =>
+            new ReplyItem(command.Saga, command.Step, command.Phase, command.Attempt, Outcome.Ok, Payload.Parse("""{"id":"x","price":10}""")))]));
+
+        public async Task<SagaState> SagaAsync(string id) => (await Engine.FindAsync(new SagaId(id)))!;
+
+        public async Task<SagaState> EndOfAsync(string id) => (await Engine.WaitAsync(new SagaId(id), TimeSpan.FromDays(1)).AsTask().WaitAsync(TimeSpan.FromSeconds(15)))!;
+
+        public async Task<long> SagasOfAsync(string node) => (await Engine.NodesAsync()).SingleOrDefault(one => one.Id == node)?.Sagas ?? 0;
+
+        public async ValueTask DisposeAsync()
+        {
+            if (_stopped) return;
+            _stopped = true;
+            await Engine.StoppingAsync(default);
+            await _store.DisposeAsync();
+        }
+    }
+}
