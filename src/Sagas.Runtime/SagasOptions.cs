@@ -52,6 +52,10 @@ public sealed class HttpOptions
     [Range(1, 65536)]
     public int PerHost { get; set; } = 256;
 
-    /// <summary>The hosts that may be called, as <c>host</c> or <c>host:port</c>; empty (the default): any.</summary>
+    /// <summary>
+    /// The hosts that may be called: a name, an address or a network (<c>bank.example.com</c>, <c>10.1.2.3</c>, <c>10.0.0.0/8</c>; a name or an address also with
+    /// <c>:port</c>), or <c>*</c> for all. Addresses are checked as they are connected to. Empty (the default): any host for definitions from code and files,
+    /// this machine only for those put over REST.
+    /// </summary>
     public IList<string> AllowedHosts { get; } = [];
 }
