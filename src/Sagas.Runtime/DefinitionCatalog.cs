@@ -7,10 +7,12 @@ internal sealed class DefinitionCatalog
 {
     private readonly ConcurrentDictionary<(string Name, int Version), SagaDefinition> _all = new();
     private readonly ConcurrentDictionary<string, SagaDefinition> _newest = new();
+    private readonly bool _hasBus;
 
     /// <summary>Builds all definitions. Throws <see cref="DefinitionException"/> with every fault of every one.</summary>
-    public DefinitionCatalog(IEnumerable<Saga> sagas, IEnumerable<CommandRoute> routes, int stuckAfter)
+    public DefinitionCatalog(IEnumerable<Saga> sagas, IEnumerable<CommandRoute> routes, int stuckAfter, bool hasBus = true)
     {
+        _hasBus = hasBus;
         var known = routes.ToArray();
         var faults = new List<string>();
         foreach (var saga in sagas)
@@ -19,6 +21,7 @@ internal sealed class DefinitionCatalog
             {
                 var definition = SagaDefinition.Of(saga, known);
                 definition.StuckAfter = stuckAfter;
+                faults.AddRange(Unreachable(definition));
                 if (!TryAdd(definition))
                     faults.Add($"{definition.Name}: version {definition.Version} is defined twice with different graphs. Raise the version of the newer one.");
             }
@@ -34,6 +37,13 @@ internal sealed class DefinitionCatalog
 
     public SagaDefinition? Find(string name, int? version) =>
         version is { } one ? _all.GetValueOrDefault((name, one)) : _newest.GetValueOrDefault(name);
+
+    /// <summary>A fault for each step that this node cannot reach, for want of a bus.</summary>
+    public IEnumerable<string> Unreachable(SagaDefinition definition) => _hasBus ? [] : definition.Steps
+        .Where(step => step.Forward is BusEndpoint || step.Confirm is BusEndpoint || step.Undo is BusEndpoint)
+        .Select(step => $"Step '{step.Name}' of '{definition.Name}' goes to the bus ({Queue(step)}), and this node has none. Give it URLs, or choose a bus: AddSagas(s => s.UseInMemoryBus()).");
+
+    private static string Queue(StepDefinition step) => "sagas." + new[] { step.Forward, step.Confirm, step.Undo }.OfType<BusEndpoint>().First().Participant;
 
     /// <summary>Adds a definition; false: its name and version are taken by another graph.</summary>
     public bool TryAdd(SagaDefinition definition)

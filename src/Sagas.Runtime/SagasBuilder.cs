@@ -49,10 +49,11 @@ public static class SagasServices
         ArgumentNullException.ThrowIfNull(configure);
         services.AddOptions<SagasOptions>().BindConfiguration("Sagas").ValidateDataAnnotations().ValidateOnStart();
         services.TryAddSingleton(TimeProvider.System);
-        services.TryAddSingleton(s => new DefinitionCatalog(s.GetServices<Saga>(), s.GetServices<CommandRoute>(), s.GetRequiredService<IOptions<SagasOptions>>().Value.StuckAfter));
+        services.TryAddSingleton(s => new DefinitionCatalog(s.GetServices<Saga>(), s.GetServices<CommandRoute>(), s.GetRequiredService<IOptions<SagasOptions>>().Value.StuckAfter,
+            hasBus: s.GetRequiredService<IServiceProviderIsService>().IsService(typeof(ITransport))));
         services.TryAddSingleton(s => new SagaEngine(s.GetRequiredService<DefinitionCatalog>(),
             s.GetService<ISagaStore>() ?? throw new InvalidOperationException("The engine has no store. Say where sagas are kept: AddSagas(s => s.UseJournal(\"data\"))."),
-            s.GetService<ITransport>() ?? throw new InvalidOperationException("The engine has no bus. Say how participants are reached: AddSagas(s => s.UseInMemoryBus())."),
+            s.GetService<ITransport>() ?? new NoBus(),
             s.GetRequiredService<IOptions<SagasOptions>>(), s.GetRequiredService<TimeProvider>(), s.GetRequiredService<ILogger<SagaEngine>>()));
         services.AddHealthChecks().AddCheck<EngineHealth>("sagas", tags: ["ready"]);
         configure(new SagasBuilder(services));
