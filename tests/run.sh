@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds everything and runs every test. The last line is "N passed, N failed", summed over all runners; the exit code is 0 only when none failed.
-# A runner that crashes, or reports nothing, counts as failed.
+# Installs redis-server and rabbitmq-server where they are missing, builds everything and runs every test. The last line is "N passed, N failed", summed
+# over all runners; the exit code is 0 only when none failed. A runner that crashes, or reports nothing, counts as failed.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export DOTNET_NOLOGO=1 DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_SKIP_FIRST_TIME_EXPERIENCE=1 MSBUILDDISABLENODEREUSE=1
@@ -33,6 +33,31 @@ run_xunit() {
     echo "$name reported nothing (exit code $code)."
   fi
 }
+
+# Tests start private servers of their own; the programs must be there. Debian and Ubuntu call the packages so.
+missing=()
+for program in redis-server rabbitmq-server; do
+  command -v "$program" >/dev/null || [[ -x /usr/sbin/$program ]] || missing+=("$program")
+done
+if ((${#missing[@]} > 0)); then
+  as_root=()
+  ((EUID == 0)) || as_root=(sudo -n)
+  echo "== installing ${missing[*]} (as ${as_root[*]:-root}, with apt-get)"
+  # Installing must not start anything: the tests' own instances are all that runs.
+  if ! { ((EUID == 0)) || sudo -n true 2>/dev/null; } || ! command -v apt-get >/dev/null ||
+     ! "${as_root[@]}" sh -c '
+       made=; [ -e /usr/sbin/policy-rc.d ] || { printf "#!/bin/sh\nexit 101\n" > /usr/sbin/policy-rc.d && chmod +x /usr/sbin/policy-rc.d && made=1; }
+       export DEBIAN_FRONTEND=noninteractive
+       { apt-get install -y -qq --no-install-recommends "$@" || { apt-get update -qq && apt-get install -y -qq --no-install-recommends "$@"; }; }; code=$?
+       [ -z "$made" ] || rm -f /usr/sbin/policy-rc.d
+       exit $code' sh "${missing[@]}" >"$logs/install" 2>&1; then
+    tail -n 20 "$logs/install" 2>/dev/null
+    echo "The tests need ${missing[*]} and could not install it. As root: apt-get install ${missing[*]}. Or put the programs on the PATH."
+    failed=1
+    finish
+  fi
+fi
+export PATH="$PATH:/usr/sbin:/usr/lib/rabbitmq/bin"
 
 echo "== build"
 if ! dotnet build Sagas.sln -c Release -v quiet -clp:NoSummary 2>&1; then

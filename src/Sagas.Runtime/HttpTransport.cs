@@ -104,7 +104,8 @@ internal sealed class HttpTransport(SagasOptions options, Func<string, int?, Sag
         {
             var left = call.Send.Deadline - time.GetUtcNow();
             if (left <= TimeSpan.Zero || _stop.IsCancellationRequested) return;
-            using var late = new CancellationTokenSource(left, time);
+            // A timer cannot be set further ahead than this; the engine's own counts all the same.
+            using var late = new CancellationTokenSource(left < LongestWait ? left : LongestWait, time);
             using var cut = CancellationTokenSource.CreateLinkedTokenSource(late.Token, _stop.Token);
             var happened = await AskAsync(call, late.Token, cut.Token).ConfigureAwait(false);
             if (happened is SagaEvent.Replied { Outcome: Outcome.Error } failed)
