@@ -10,7 +10,7 @@ internal sealed class DefinitionCatalog
     private readonly bool _hasBus;
 
     /// <summary>Builds all definitions. Throws <see cref="DefinitionException"/> with every fault of every one.</summary>
-    public DefinitionCatalog(IEnumerable<Saga> sagas, IEnumerable<CommandRoute> routes, int stuckAfter, bool hasBus = true)
+    public DefinitionCatalog(IEnumerable<Saga> sagas, IEnumerable<CommandRoute> routes, int stuckAfter, bool hasBus = true, IEnumerable<SagaDefinition>? made = null)
     {
         _hasBus = hasBus;
         var known = routes.ToArray();
@@ -19,18 +19,23 @@ internal sealed class DefinitionCatalog
         {
             try
             {
-                var definition = SagaDefinition.Of(saga, known);
-                definition.StuckAfter = stuckAfter;
-                faults.AddRange(Unreachable(definition));
-                if (!TryAdd(definition))
-                    faults.Add($"{definition.Name}: version {definition.Version} is defined twice with different graphs. Raise the version of the newer one.");
+                Add(SagaDefinition.Of(saga, known));
             }
             catch (DefinitionException e)
             {
                 faults.AddRange(e.Faults);
             }
         }
+        foreach (var definition in made ?? []) Add(definition);
         if (faults.Count > 0) throw new DefinitionException(faults);
+
+        void Add(SagaDefinition definition)
+        {
+            definition.StuckAfter = stuckAfter;
+            faults.AddRange(Unreachable(definition));
+            if (!TryAdd(definition))
+                faults.Add($"{definition.Name}: version {definition.Version} is defined twice with different graphs. Raise the version of the newer one.");
+        }
     }
 
     public IReadOnlyCollection<SagaDefinition> All => [.. _all.Values.OrderBy(d => d.Name, StringComparer.Ordinal).ThenBy(d => d.Version)];

@@ -25,6 +25,14 @@ public sealed class SagasBuilder
         return this;
     }
 
+    /// <summary>Adds a definition that is made already, such as one in JSON: <c>AddSaga(DefinitionJson.Parse(File.ReadAllBytes("transfer.json")))</c>.</summary>
+    public SagasBuilder AddSaga(SagaDefinition definition)
+    {
+        ArgumentNullException.ThrowIfNull(definition);
+        Services.AddSingleton(definition);
+        return this;
+    }
+
     /// <summary>Says that another process's participant carries out a command.</summary>
     public SagasBuilder Route<TCommand>(string participant)
     {
@@ -50,7 +58,7 @@ public static class SagasServices
         services.AddOptions<SagasOptions>().BindConfiguration("Sagas").ValidateDataAnnotations().ValidateOnStart();
         services.TryAddSingleton(TimeProvider.System);
         services.TryAddSingleton(s => new DefinitionCatalog(s.GetServices<Saga>(), s.GetServices<CommandRoute>(), s.GetRequiredService<IOptions<SagasOptions>>().Value.StuckAfter,
-            hasBus: s.GetRequiredService<IServiceProviderIsService>().IsService(typeof(ITransport))));
+            hasBus: s.GetRequiredService<IServiceProviderIsService>().IsService(typeof(ITransport)), made: s.GetServices<SagaDefinition>()));
         services.TryAddSingleton(s => new SagaEngine(s.GetRequiredService<DefinitionCatalog>(),
             s.GetService<ISagaStore>() ?? throw new InvalidOperationException("The engine has no store. Say where sagas are kept: AddSagas(s => s.UseJournal(\"data\"))."),
             s.GetService<ITransport>() ?? new NoBus(),

@@ -156,12 +156,11 @@ public sealed class HttpSagaTests
             builder.Logging.SetMinimumLevel(LogLevel.None);
             builder.Services.AddSagas(s =>
             {
-                s.Configure(o => o.Workers = 1);
+                s.AddSaga(DefinitionJson.Parse(Encoding.UTF8.GetBytes(definition))).Configure(o => o.Workers = 1);
                 if (store is null) s.UseMemoryStore();
                 else s.Services.AddSingleton(store);
             });
             var host = builder.Build();
-            host.Services.GetRequiredService<DefinitionCatalog>().TryAdd(DefinitionJson.Parse(Encoding.UTF8.GetBytes(definition))).ShouldBeTrue();
             await host.StartAsync();
             return new Node(host);
         }
