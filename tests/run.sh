@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs redis-server and rabbitmq-server where they are missing, builds everything and runs every test. The last line is "N passed, N failed", summed
+# Installs redis-server, rabbitmq-server and chromium where they are missing, builds everything and runs every test. The last line is "N passed, N failed", summed
 # over all runners; the exit code is 0 only when none failed. A runner that crashes, or reports nothing, counts as failed.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -34,9 +34,31 @@ run_xunit() {
   fi
 }
 
+# The dashboard's own tests of its pure parts, with Vitest; its types are checked on the way. "Tests 53 passed" is read from its JSON report.
+run_vitest() {
+  echo
+  echo "== dashboards/web"
+  if ! node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 20 || (a == 20 && b >= 19) ? 0 : 1)' 2>/dev/null; then
+    ((failed += 1))
+    echo "The dashboard's tests need Node 20.19 or later on the PATH; found $(node --version 2>/dev/null || echo none)."
+    return
+  fi
+  (
+    cd dashboards/web || exit
+    [[ node_modules/.package-lock.json -nt package-lock.json ]] || npm ci --no-audit --no-fund --loglevel=error || exit
+    npm run --silent types && npx --no-install vitest run --reporter=default --reporter=json --outputFile="$logs/vitest.json"
+  )
+  if counts=$(node -p 'const r = require(process.argv[1]); `${r.numPassedTests} ${r.numFailedTests + r.numFailedTestSuites}`' "$logs/vitest.json" 2>/dev/null) && [[ $counts != "0 0" ]]; then
+    ((passed += ${counts% *}, failed += ${counts#* }))
+  else
+    ((failed += 1))
+    echo "The dashboard's tests reported nothing."
+  fi
+}
+
 # Tests start private servers of their own; the programs must be there. Debian and Ubuntu call the packages so.
 missing=()
-for program in redis-server rabbitmq-server; do
+for program in redis-server rabbitmq-server chromium; do
   command -v "$program" >/dev/null || [[ -x /usr/sbin/$program ]] || missing+=("$program")
 done
 if ((${#missing[@]} > 0)); then
@@ -65,6 +87,7 @@ if ! dotnet build Sagas.sln -c Release -v quiet -clp:NoSummary 2>&1; then
   finish
 fi
 run_xunit Sagas.Tests
+run_vitest
 
 echo
 finish
