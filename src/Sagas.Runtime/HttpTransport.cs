@@ -34,9 +34,9 @@ internal sealed class HttpTransport(SagasOptions options, Func<string, int?, Sag
     private const int MaxWaiting = 100_000;
     private static readonly TimeSpan LongestWait = TimeSpan.FromDays(30);
     private static readonly string[] ThisMachine = ["127.0.0.0/8", "::1"];
-    // Two pools: a connection that was opened for anybody must not serve a definition that may only call this machine.
-    private readonly HttpMessageInvoker _listed = new(Handler((to, cancel) => ConnectAsync(to, options.Http.AllowedHosts, resolve ?? Dns.GetHostAddressesAsync, cancel))),
-        _loopback = new(Handler((to, cancel) => ConnectAsync(to, ThisMachine, resolve ?? Dns.GetHostAddressesAsync, cancel)));
+    // Two pools: a connection that was opened for anybody must not serve a definition that was put over REST.
+    private readonly HttpMessageInvoker _anywhere = new(Handler((to, cancel) => ConnectAsync(to, options.Http, isRest: false, resolve ?? Dns.GetHostAddressesAsync, cancel))),
+        _rest = new(Handler((to, cancel) => ConnectAsync(to, options.Http, isRest: true, resolve ?? Dns.GetHostAddressesAsync, cancel)));
     private readonly ConcurrentDictionary<string, Lane> _lanes = new(StringComparer.OrdinalIgnoreCase);
     private readonly CancellationTokenSource _stop = new();
 
@@ -130,7 +130,7 @@ internal sealed class HttpTransport(SagasOptions options, Func<string, int?, Sag
             var definition = definitions(call.Saga.Definition, call.Saga.DefinitionVersion);
             var step = definition?.Find(call.Send.Step);
             using var request = Request(call, step);
-            var pool = definition is { LoopbackOnly: true } && options.Http.AllowedHosts.Count == 0 ? _loopback : _listed;
+            var pool = definition is { LoopbackOnly: true } ? _rest : _anywhere;
             using var response = await pool.SendAsync(request, cut).ConfigureAwait(false);
             return await HeardAsync(call, step, host, response, cut).ConfigureAwait(false);
         }
@@ -278,27 +278,36 @@ internal sealed class HttpTransport(SagasOptions options, Func<string, int?, Sag
         ConnectCallback = (context, cancel) => connect(context.DnsEndPoint, cancel),
     };
 
-    /// <summary>Connects to a host that is listed by its name, or all of whose addresses are: to the addresses looked at, so that a name that answers differently the second time gains nothing.</summary>
-    private static async ValueTask<Stream> ConnectAsync(DnsEndPoint to, IList<string> allowed, Func<string, CancellationToken, Task<IPAddress[]>> resolve, CancellationToken cancel)
+    /// <summary>
+    /// Connects to a host that is listed by its name, or all of whose addresses are: then to the addresses looked at, so that a name that answers differently
+    /// the second time gains nothing.
+    /// </summary>
+    private static async ValueTask<Stream> ConnectAsync(DnsEndPoint to, HttpOptions options, bool isRest, Func<string, CancellationToken, Task<IPAddress[]>> resolve, CancellationToken cancel)
     {
+        IPAddress[]? addresses = null;
+        if (options.AllowedHosts.Count > 0) await RequireAsync(options.AllowedHosts, "is not in Sagas:Http:AllowedHosts. Nothing was sent; add it there, or call another host.").ConfigureAwait(false);
+        if (isRest)
+            await RequireAsync([.. ThisMachine, .. options.RestHosts], "is not this machine, and a definition put over REST may call no other. Nothing was sent; name the host in "
+                + "Sagas:Http:RestHosts, or load the definition from a file.").ConfigureAwait(false);
         var socket = new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
         try
         {
-            if (allowed.Count == 0 || allowed.Any(entry => Names(entry, to))) await socket.ConnectAsync(to, cancel).ConfigureAwait(false);
-            else
-            {
-                var addresses = await resolve(to.Host, cancel).ConfigureAwait(false);
-                for (var i = 0; i < addresses.Length; i++)
-                    if (addresses[i].IsIPv4MappedToIPv6) addresses[i] = addresses[i].MapToIPv4();
-                if (addresses.Length == 0 || Array.Exists(addresses, address => !allowed.Any(entry => Holds(entry, address, to.Port)))) throw new HostNotAllowedException(to, addresses, allowed);
-                await socket.ConnectAsync(addresses, to.Port, cancel).ConfigureAwait(false);
-            }
+            await (addresses is null ? socket.ConnectAsync(to, cancel) : socket.ConnectAsync(addresses, to.Port, cancel)).ConfigureAwait(false);
             return new NetworkStream(socket, ownsSocket: true);
         }
         catch
         {
             socket.Dispose();
             throw;
+        }
+
+        async Task RequireAsync(IList<string> hosts, string otherwise)
+        {
+            if (hosts.Any(host => Names(host, to))) return;
+            addresses ??= [.. (await resolve(to.Host, cancel).ConfigureAwait(false)).Select(address => address.IsIPv4MappedToIPv6 ? address.MapToIPv4() : address)];
+            if (addresses.Length > 0 && Array.TrueForAll(addresses, address => hosts.Any(host => Holds(host, address, to.Port)))) return;
+            var where = IPAddress.TryParse(to.Host, out _) ? $"{to.Host}:{to.Port}" : $"{to.Host}:{to.Port} ({string.Join(", ", addresses.AsEnumerable())})";
+            throw new HostNotAllowedException($"{where} {otherwise}");
         }
     }
 
@@ -310,11 +319,5 @@ internal sealed class HttpTransport(SagasOptions options, Func<string, int?, Sag
         : IPAddress.TryParse(entry, out var one) ? one.Equals(address)
         : IPEndPoint.TryParse(entry, out var both) && both.Address.Equals(address) && both.Port == port;
 
-    private sealed class HostNotAllowedException(DnsEndPoint to, IPAddress[] addresses, IList<string> allowed) : IOException(allowed == ThisMachine
-        ? $"{Where(to, addresses)} is not this machine, and a definition put over REST may call no other. Nothing was sent; list the host in Sagas:Http:AllowedHosts, or load the definition from a file."
-        : $"{Where(to, addresses)} is not in Sagas:Http:AllowedHosts. Nothing was sent; add it there, or call another host.")
-    {
-        private static string Where(DnsEndPoint to, IPAddress[] addresses) =>
-            IPAddress.TryParse(to.Host, out _) ? $"{to.Host}:{to.Port}" : $"{to.Host}:{to.Port} ({string.Join(", ", addresses.AsEnumerable())})";
-    }
+    private sealed class HostNotAllowedException(string message) : IOException(message);
 }

@@ -1,3 +1,4 @@
+using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Hosting;
@@ -55,10 +56,25 @@ public static class SagasServices
     public static IServiceCollection AddSagas(this IServiceCollection services, Action<SagasBuilder> configure)
     {
         ArgumentNullException.ThrowIfNull(configure);
-        services.AddOptions<SagasOptions>().BindConfiguration("Sagas").ValidateDataAnnotations().ValidateOnStart();
+        services.AddOptions<SagasOptions>().BindConfiguration("Sagas").Configure<IConfiguration>(static (options, configuration) =>
+        {
+            // One text, or several in one value; the binder itself takes only a list.
+            Split("Definitions", options.Definitions);
+            Split("Http:AllowedHosts", options.Http.AllowedHosts);
+            Split("Http:RestHosts", options.Http.RestHosts);
+
+            void Split(string key, IList<string> list)
+            {
+                foreach (var one in configuration["Sagas:" + key]?.Split(';', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries) ?? []) list.Add(one);
+            }
+        }).ValidateDataAnnotations().ValidateOnStart();
         services.TryAddSingleton(TimeProvider.System);
-        services.TryAddSingleton(s => new DefinitionCatalog(s.GetServices<Saga>(), s.GetServices<CommandRoute>(), s.GetRequiredService<IOptions<SagasOptions>>().Value.StuckAfter,
-            hasBus: s.GetRequiredService<IServiceProviderIsService>().IsService(typeof(ITransport)), made: s.GetServices<SagaDefinition>()));
+        services.TryAddSingleton(static s =>
+        {
+            var options = s.GetRequiredService<IOptions<SagasOptions>>().Value;
+            return new DefinitionCatalog(s.GetServices<Saga>(), s.GetServices<CommandRoute>(), options.StuckAfter, options.Definitions,
+                hasBus: s.GetRequiredService<IServiceProviderIsService>().IsService(typeof(ITransport)), made: s.GetServices<SagaDefinition>());
+        });
         services.TryAddSingleton(s => new SagaEngine(s.GetRequiredService<DefinitionCatalog>(),
             s.GetService<ISagaStore>() ?? throw new InvalidOperationException("The engine has no store. Say where sagas are kept: AddSagas(s => s.UseJournal(\"data\"))."),
             s.GetService<ITransport>() ?? new NoBus(),

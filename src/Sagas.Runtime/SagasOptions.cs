@@ -38,6 +38,12 @@ public sealed class SagasOptions
     /// <summary>How HTTP participants are called; configuration section <c>Sagas:Http</c>.</summary>
     public HttpOptions Http { get; set; } = new();
 
+    /// <summary>
+    /// Definitions in JSON to load at startup: files, and folders whose <c>*.json</c> are all loaded. In configuration a list, or one value with
+    /// <c>;</c> between the paths. The store keeps them: a saga goes on when its file is gone. Default none.
+    /// </summary>
+    public IList<string> Definitions { get; } = [];
+
     /// <summary>How long finished sagas are kept. Default 7 days.</summary>
     public TimeSpan Retention { get; set; } = TimeSpan.FromDays(7);
 
@@ -54,8 +60,13 @@ public sealed class HttpOptions
 
     /// <summary>
     /// The hosts that may be called: a name, an address or a network (<c>bank.example.com</c>, <c>10.1.2.3</c>, <c>10.0.0.0/8</c>; a name or an address also with
-    /// <c>:port</c>), or <c>*</c> for all. Addresses are checked as they are connected to. Empty (the default): any host for definitions from code and files,
-    /// this machine only for those put over REST.
+    /// <c>:port</c>). Addresses are checked as they are connected to. Empty (the default): any.
     /// </summary>
     public IList<string> AllowedHosts { get; } = [];
+
+    /// <summary>
+    /// The hosts beside this machine that definitions put over REST may call, named as in <see cref="AllowedHosts"/>; <c>*</c>: any. Empty (the default):
+    /// none. Definitions from code and files may call any host that <see cref="AllowedHosts"/> allows.
+    /// </summary>
+    public IList<string> RestHosts { get; } = [];
 }

@@ -19,7 +19,6 @@ try
     {
         InitialData = new Dictionary<string, string?> { ["Logging:LogLevel:Microsoft.AspNetCore"] = "Warning", ["Logging:LogLevel:Microsoft.Hosting.Lifetime"] = "Warning" },
     });
-    builder.Configuration.AddInMemoryCollection(Settings.ListsOf(builder.Configuration));
     if (Settings.FaultsOf(builder.Configuration) is { Count: > 0 } faults) throw new OptionsValidationException("Sagas", typeof(ServerOptions), faults);
     var server = builder.Configuration.GetSection("Sagas").Get<ServerOptions>() ?? new ServerOptions();
 

@@ -59,13 +59,6 @@ internal static class Settings
         return faults;
     }
 
-    /// <summary>Lists may be given as one value, with commas: environment variables have no arrays.</summary>
-    public static IEnumerable<KeyValuePair<string, string?>> ListsOf(IConfiguration configuration) =>
-        from setting in All
-        where setting.IsList && configuration[setting.Key] is not null
-        from item in configuration[setting.Key]!.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries).Index()
-        select KeyValuePair.Create<string, string?>($"{setting.Key}:{item.Index}", item.Item);
-
     /// <summary>Whether no setting says where to listen.</summary>
     public static bool NamesNoAddress(IConfiguration configuration) =>
         new[] { "urls", "http_ports", "https_ports" }.All(key => string.IsNullOrWhiteSpace(configuration[key])) && !configuration.GetSection("Kestrel:Endpoints").Exists();

@@ -127,7 +127,7 @@ public sealed class HttpSagaTests
     public void A_node_without_a_bus_says_what_it_cannot_reach(string to, string? cancel)
     {
         var parsed = DefinitionJson.Parse(Encoding.UTF8.GetBytes($$"""{ "name": "order", "version": 1, "steps": [ { "name": "stock", "tcc": { "try": "{{to}}"{{(cancel is null ? "" : $", \"cancel\": \"{cancel}\"")}} } } ] }"""));
-        new DefinitionCatalog([], [], 10, hasBus: false).Unreachable(parsed).ShouldHaveSingleItem().ShouldContain("Step 'stock' of 'order' goes to the bus (sagas.inventory), and this node has none.");
+        new DefinitionCatalog([], [], 10, hasBus: false).Unreachable(parsed).ShouldHaveSingleItem().Message.ShouldContain("Step 'stock' of 'order' goes to the bus (queue sagas.inventory), and this node has none.");
         new DefinitionCatalog([], [], 10).Unreachable(parsed).ShouldBeEmpty();
     }
 

@@ -223,6 +223,22 @@ public sealed class HttpTransportTests
         desk.Options.Http.AllowedHosts.Add("127.0.0.1");
         desk.Send(Phase.Try);
         Said(await desk.HeardAsync()).ShouldBe("ok");
+        desk.Resolves = "192.0.2.1";
+        desk.Send(Phase.Try, url: new Uri("http://bank.test:9/"));
+        Said(await desk.HeardAsync()).ShouldStartWith("error host-not-allowed bank.test:9 (192.0.2.1) is not this machine");
+    }
+
+    [Theory, InlineData("bank.test"), InlineData("192.0.2.0/24"), InlineData("*")]
+    public async Task A_definition_put_over_REST_may_call_the_hosts_named_for_it(string named)
+    {
+        await using var desk = await HttpDesk.OpenAsync(_ => Task.CompletedTask);
+        desk.Definition.LoopbackOnly = true;
+        desk.Options.Http.RestHosts.Add(named);
+        desk.Resolves = "192.0.2.1";
+        desk.Send(Phase.Try, url: new Uri($"http://bank.test:{desk.Url.Port}/"));
+        // It is allowed, and nobody is there.
+        desk.Time.Advance(TimeSpan.FromSeconds(10));
+        Said(await desk.HeardAsync()).ShouldNotContain("host-not-allowed");
     }
 
     [Fact]
@@ -316,7 +332,7 @@ public sealed class HttpTransportTests
             _transport.Send(saga, new Effect.Send("seat", new HttpEndpoint(to), phase, attempt, Payload.Parse("""{"a":1}"""), Time.GetUtcNow().AddSeconds(10)), to);
         }
 
-        public async Task<SagaEvent> HeardAsync() => await _heard.Reader.ReadAsync();
+        public async Task<SagaEvent> HeardAsync() => await _heard.Reader.ReadAsync().AsTask().WaitAsync(TimeSpan.FromSeconds(30));
 
         public async ValueTask DisposeAsync()
         {

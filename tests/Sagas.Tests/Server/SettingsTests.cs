@@ -1,6 +1,9 @@
 using System.Globalization;
 using System.Text.RegularExpressions;
 using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Options;
+using Sagas.Runtime;
 using Sagas.Server;
 using Shouldly;
 using Xunit;
@@ -51,9 +54,15 @@ public sealed partial class SettingsTests
         Settings.FaultsOf(Configured(("sagas:workers", "2"), ("Sagas:LazyFlush", "00:00:00.050"), ("Sagas:Http:AllowedHosts:0", "10.0.0.0/8"), ("Sagas:Journal:Path", "here"), ("Sagas:Retention", "1.00:00:00"), ("Urls", "x"))).ShouldBeEmpty();
 
     [Fact]
-    public void A_list_may_be_given_as_one_value_with_commas() =>
-        Settings.ListsOf(Configured(("Sagas:Http:AllowedHosts", "10.0.0.0/8, bank.example.com"))).ShouldBe(
-            [KeyValuePair.Create("Sagas:Http:AllowedHosts:0", (string?)"10.0.0.0/8"), KeyValuePair.Create("Sagas:Http:AllowedHosts:1", (string?)"bank.example.com")]);
+    public void A_list_may_be_given_as_one_value_with_semicolons()
+    {
+        var services = new ServiceCollection().AddSingleton(Configured(("Sagas:Http:AllowedHosts", "10.0.0.0/8; bank.example.com"), ("Sagas:Http:RestHosts:0", "*"), ("Sagas:Definitions", "a.json;b")));
+        using var provider = services.AddSagas(_ => { }).BuildServiceProvider();
+        var options = provider.GetRequiredService<IOptions<SagasOptions>>().Value;
+        options.Http.AllowedHosts.ShouldBe(["10.0.0.0/8", "bank.example.com"]);
+        options.Http.RestHosts.ShouldBe(["*"]);
+        options.Definitions.ShouldBe(["a.json", "b"]);
+    }
 
     private static IConfiguration Configured(params (string Key, string Value)[] settings) =>
         new ConfigurationBuilder().AddInMemoryCollection(settings.Select(setting => KeyValuePair.Create(setting.Key, (string?)setting.Value))).Build();
