@@ -303,8 +303,8 @@ internal sealed class HttpTransport(SagasOptions options, Func<string, int?, Sag
 
         async Task RequireAsync(IList<string> hosts, string otherwise)
         {
-            if (hosts.Any(host => Names(host, to))) return;
             addresses ??= [.. (await resolve(to.Host, cancel).ConfigureAwait(false)).Select(address => address.IsIPv4MappedToIPv6 ? address.MapToIPv4() : address)];
+            if (hosts.Any(host => Names(host, to))) return;
             if (addresses.Length > 0 && Array.TrueForAll(addresses, address => hosts.Any(host => Holds(host, address, to.Port)))) return;
             var where = IPAddress.TryParse(to.Host, out _) ? $"{to.Host}:{to.Port}" : $"{to.Host}:{to.Port} ({string.Join(", ", addresses.AsEnumerable())})";
             throw new HostNotAllowedException($"{where} {otherwise}");

@@ -171,8 +171,8 @@ public sealed class HttpTransportTests
     }
 
     [Theory]
-    [InlineData("bank.test", "192.0.2.1", true)]
-    [InlineData("BANK.test:PORT", "192.0.2.1", true)]
+    [InlineData("bank.test", "127.0.0.1 192.0.2.1", true)]
+    [InlineData("BANK.test:PORT", "127.0.0.1 192.0.2.1", true)]
     [InlineData("127.0.0.1", "127.0.0.1", true)]
     [InlineData("127.0.0.1:PORT", "127.0.0.1", true)]
     [InlineData("127.0.0.1:1", "127.0.0.1", false)]
@@ -181,7 +181,7 @@ public sealed class HttpTransportTests
     [InlineData("127.0.0.0/8", "192.0.2.1", false)]
     [InlineData("127.0.0.0/8", "127.0.0.1 192.0.2.1", false)]
     [InlineData("10.0.0.0/8", "127.0.0.1", false)]
-    [InlineData("*", "192.0.2.1", true)]
+    [InlineData("*", "127.0.0.1 192.0.2.1", true)]
     public async Task A_host_is_listed_by_its_name_or_by_every_address_of_it(string listed, string addresses, bool allowed)
     {
         await using var desk = await HttpDesk.OpenAsync(_ => Task.CompletedTask);
@@ -190,7 +190,6 @@ public sealed class HttpTransportTests
         desk.Send(Phase.Try, url: new Uri($"http://bank.test:{desk.Url.Port}/"));
         var heard = Said(await desk.HeardAsync());
         if (!allowed) heard.ShouldStartWith($"error host-not-allowed bank.test:{desk.Url.Port} ({addresses.Replace(" ", ", ")}) is not in Sagas:Http:AllowedHosts.");
-        else if (addresses == "192.0.2.1") heard.ShouldStartWith("error connection", Case.Sensitive, "a name in the list is not looked up here, and is nowhere");
         else heard.ShouldBe("ok");
         desk.Calls.ShouldBe(heard == "ok" ? 1 : 0);
     }
@@ -228,17 +227,15 @@ public sealed class HttpTransportTests
         Said(await desk.HeardAsync()).ShouldStartWith("error host-not-allowed bank.test:9 (192.0.2.1) is not this machine");
     }
 
-    [Theory, InlineData("bank.test"), InlineData("192.0.2.0/24"), InlineData("*")]
-    public async Task A_definition_put_over_REST_may_call_the_hosts_named_for_it(string named)
+    [Theory, InlineData("bank.test"), InlineData("192.0.2.0/24"), InlineData("*"), InlineData(null)]
+    public async Task A_definition_put_over_REST_may_call_the_hosts_named_for_it(string? named)
     {
         await using var desk = await HttpDesk.OpenAsync(_ => Task.CompletedTask);
         desk.Definition.LoopbackOnly = true;
-        desk.Options.Http.RestHosts.Add(named);
-        desk.Resolves = "192.0.2.1";
+        if (named is not null) desk.Options.Http.RestHosts.Add(named);
+        desk.Resolves = "127.0.0.1 192.0.2.1";
         desk.Send(Phase.Try, url: new Uri($"http://bank.test:{desk.Url.Port}/"));
-        // It is allowed, and nobody is there.
-        desk.Time.Advance(TimeSpan.FromSeconds(10));
-        Said(await desk.HeardAsync()).ShouldNotContain("host-not-allowed");
+        Said(await desk.HeardAsync()).ShouldStartWith(named is null ? "error host-not-allowed" : "ok");
     }
 
     [Fact]
