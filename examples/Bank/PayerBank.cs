@@ -55,7 +55,8 @@ public sealed class Accounts : IDisposable
 
     public Accounts(string path)
     {
-        foreach (var entry in Lines.Read<Entry>(path, out var whole)) Apply(entry);
+        var entries = Lines.Read<Entry>(path, out var whole);
+        entries.ForEach(Apply);
         _file = new FileStream(path, FileMode.OpenOrCreate, FileAccess.Write, FileShare.Read, bufferSize: 0);
         _file.SetLength(whole);
         _file.Seek(0, SeekOrigin.End);
