@@ -1,3 +1,4 @@
+using System.ComponentModel.DataAnnotations;
 using Microsoft.Extensions.Options;
 using StackExchange.Redis;
 
@@ -10,12 +11,13 @@ public sealed class RedisOptions
     /// The servers, in the form of StackExchange.Redis: <c>host:port</c>, several with commas between (all masters of a cluster, or a master and its replicas),
     /// then <c>password=</c>, <c>user=</c>, <c>ssl=true</c> and the like.
     /// </summary>
-    public string Connection { get; set; } = "";
+    public string? Connection { get; set; }
 
     /// <summary>What every key begins with; another one for each system that shares a Redis. Default <c>sagas</c>.</summary>
     public string Prefix { get; set; } = "sagas";
 
     /// <summary>Over how many partitions sagas are spread; on a cluster each lies on one master. Cannot be changed once there are sagas. Default 16.</summary>
+    [Range(1, 1024)]
     public int Partitions { get; set; } = 16;
 
     /// <summary>How long Redis may take for an answer before its outcome counts as unknown. Default 3 s.</summary>
@@ -35,7 +37,7 @@ public sealed class RedisOptions
 
     internal ConfigurationOptions Parse()
     {
-        var parsed = ConfigurationOptions.Parse(Connection);
+        var parsed = ConfigurationOptions.Parse(Connection ?? "");
         // It connects when Redis comes, and again whenever the connection is cut.
         parsed.AbortOnConnectFail = false;
         parsed.ConnectTimeout = (int)Math.Min(ConnectTimeout.TotalMilliseconds, 5000);
@@ -47,13 +49,13 @@ public sealed class RedisOptions
     }
 
     /// <summary>The connection string without its secrets.</summary>
-    internal string Shown => string.Join(',', Connection.Split(',').Select(static part =>
+    internal string Shown => string.Join(',', (Connection ?? "").Split(',').Select(static part =>
         part.TrimStart().StartsWith("password", StringComparison.OrdinalIgnoreCase) ? "password=***" : part));
 
     /// <summary>Takes the secrets out of another's message.</summary>
     internal string Scrub(string message)
     {
-        foreach (var part in Connection.Split(','))
+        foreach (var part in (Connection ?? "").Split(','))
             if (part.TrimStart().StartsWith("password", StringComparison.OrdinalIgnoreCase) && part[(part.IndexOf('=') + 1)..].Trim() is { Length: > 0 } secret)
                 message = message.Replace(secret, "***");
         return message;

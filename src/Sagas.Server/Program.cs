@@ -1,4 +1,4 @@
-// The standalone host: REST, documentation and the journal, and definitions in JSON. Configuration, nothing else.
+// The standalone host: REST, documentation, the journal or Redis, and definitions in JSON. Configuration, nothing else.
 //
 //   dotnet run --project src/Sagas.Server -- --urls http://127.0.0.1:5080 --Sagas:Journal:Path data
 
@@ -8,6 +8,7 @@ using Microsoft.AspNetCore.Hosting.Server.Features;
 using Microsoft.Extensions.Configuration.Memory;
 using Microsoft.Extensions.Options;
 using Sagas.AspNetCore;
+using Sagas.Redis;
 using Sagas.Runtime;
 using Sagas.Server;
 
@@ -26,18 +27,24 @@ try
     builder.Logging.AddFilter("Microsoft.Extensions.Hosting.Internal.Host", LogLevel.None).AddFilter("Microsoft.AspNetCore.Server.Kestrel", level => level is LogLevel.Warning or LogLevel.Error);
     if (Settings.NamesNoAddress(builder.Configuration)) builder.WebHost.UseUrls(ServerOptions.DefaultUrl);
     if (!server.AllowRemote) Loopback.Only(builder.Services);
-    builder.Services.AddSagas(sagas => sagas.UseJournal(journal =>
+    var redis = builder.Configuration["Sagas:Redis:Connection"];
+    builder.Services.AddSagas(sagas =>
     {
-        if (journal.Path.Length == 0) journal.Path = ServerOptions.DefaultJournal;
-    }));
+        if (!string.IsNullOrWhiteSpace(redis)) sagas.UseRedis();
+        else sagas.UseJournal(journal =>
+        {
+            if (journal.Path.Length == 0) journal.Path = ServerOptions.DefaultJournal;
+        });
+    });
 
     await using var app = builder.Build();
     app.MapSagas();
     app.MapGet("/", () => Results.Redirect("swagger")).ExcludeFromDescription();
     Callbacks.ToThisHost(app);
     await app.StartAsync();
-    var journal = Path.GetFullPath(app.Services.GetRequiredService<IOptions<JournalStoreOptions>>().Value.Path);
-    Console.WriteLine($"Sagas listens at {string.Join(" and ", app.Urls)}   (journal in {journal}; API and documentation at /swagger)");
+    var store = string.IsNullOrWhiteSpace(redis) ? $"journal in {Path.GetFullPath(app.Services.GetRequiredService<IOptions<JournalStoreOptions>>().Value.Path)}"
+        : $"state in Redis, node {app.Services.GetRequiredService<IOptions<SagasOptions>>().Value.Node}";
+    Console.WriteLine($"Sagas listens at {string.Join(" and ", app.Urls)}   ({store}; API and documentation at /swagger)");
     await app.WaitForShutdownAsync();
     return 0;
 }

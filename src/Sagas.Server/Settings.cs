@@ -2,6 +2,7 @@ using System.Collections;
 using System.ComponentModel.DataAnnotations;
 using System.Globalization;
 using System.Reflection;
+using Sagas.Redis;
 using Sagas.Runtime;
 
 namespace Sagas.Server;
@@ -44,6 +45,7 @@ internal static class Settings
     public static readonly IReadOnlyList<Setting> All =
     [
         .. Of("Sagas", new ServerOptions()), .. Of("Sagas", new SagasOptions()), .. Of("Sagas:Journal", new JournalStoreOptions { Path = ServerOptions.DefaultJournal }),
+        .. Of("Sagas:Redis", new RedisOptions()),
     ];
 
     /// <summary>What is wrong in the section <c>Sagas</c>: each with key, value and what is expected.</summary>
@@ -53,7 +55,9 @@ internal static class Settings
         foreach (var (key, value) in configuration.GetSection("Sagas").AsEnumerable().Where(entry => entry.Value is not null).OrderBy(entry => entry.Key, StringComparer.Ordinal))
         {
             var setting = All.FirstOrDefault(one => key.Equals(one.Key, StringComparison.OrdinalIgnoreCase) || (one.IsList && key.StartsWith(one.Key + ":", StringComparison.OrdinalIgnoreCase)));
-            if (setting is null) faults.Add($"{key} is '{value}', but there is no such setting. {Nearest(key)}");
+            // Under a mistyped key there may be a connection string.
+            var shown = value!.Contains("password", StringComparison.OrdinalIgnoreCase) || key.Contains("password", StringComparison.OrdinalIgnoreCase) ? "***" : value;
+            if (setting is null) faults.Add($"{key} is '{shown}', but there is no such setting. {Nearest(key)}");
             else if (!setting.Takes(value!) && !(setting.IsList && key.Length == setting.Key.Length)) faults.Add($"{key} is '{value}'. Give {setting.Expected}.");
         }
         return faults;

@@ -17,18 +17,21 @@ internal static class BookTrip
     {
         var path = Path.Combine(options.Path ?? Path.GetTempPath(), $"sagas-bench-{Environment.ProcessId}");
         Directory.CreateDirectory(path);
+        var redis = options is { Store: "redis", Redis: null } ? await PrivateRedis.StartAsync(path, options.Fsync) : null;
+        if (redis is not null) options = options with { Redis = redis.Address };
         try
         {
-            Console.WriteLine(options.Participants == "http" ? await OverHttpAsync(options, path) : await OverBusAsync(options, path));
+            Console.WriteLine(options.Participants == "http" ? await OverHttpAsync(options, path) : await OverBusAsync(options, path, redis));
             return 0;
         }
         finally
         {
+            if (redis is not null) await redis.DisposeAsync();
             Directory.Delete(path, recursive: true);
         }
     }
 
-    private static async Task<string> OverBusAsync(Options options, string path)
+    private static async Task<string> OverBusAsync(Options options, string path, PrivateRedis? redis)
     {
         using var host = Build(options, path);
         await host.StartAsync();
@@ -38,7 +41,7 @@ internal static class BookTrip
             var start = await engine.StartAsync(new StartRequest($"book-trip-{options.Shape}", Payload.From(new Trip("Ada Lovelace"))));
             var ended = start.Outcome == StartOutcome.Started ? await engine.WaitAsync(start.Saga!.Id, TimeSpan.FromSeconds(60)) : null;
             return ended?.Status == wanted;
-        });
+        }, redis is null ? null : () => redis.Cpu);
         await host.StopAsync();
         return line;
     }
@@ -58,9 +61,7 @@ internal static class BookTrip
         builder.Services.AddSagas(s =>
         {
             s.AddSaga(options.Shape == "parallel" ? new ParallelTrip(refuse) : new SequentialTrip(refuse)).UseInMemoryBus();
-            if (options.Store == "journal") s.UseJournal(Path.Combine(path, "journal"));
-            else s.UseMemoryStore();
-            if (options.Workers is { } workers) s.Configure(o => o.Workers = workers);
+            options.UseStore(s, path);
         });
         builder.Services.AddSagaParticipants(p =>
         {

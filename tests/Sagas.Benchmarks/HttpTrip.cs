@@ -33,9 +33,7 @@ internal sealed class HttpTrip : IAsyncDisposable
         builder.Services.AddSagas(s =>
         {
             s.AddSaga(DefinitionJson.Parse(Definition(options, participants)));
-            if (options.Store == "journal") s.UseJournal(Path.Combine(path, "journal"));
-            else s.UseMemoryStore();
-            if (options.Workers is { } workers) s.Configure(o => o.Workers = workers);
+            options.UseStore(s, path);
         });
         var app = builder.Build();
         app.MapSagas();

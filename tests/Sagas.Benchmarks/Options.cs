@@ -1,3 +1,6 @@
+using Sagas.Redis;
+using Sagas.Runtime;
+
 namespace Sagas.Benchmarks;
 
 /// <summary>What to run.</summary>
@@ -15,6 +18,12 @@ internal sealed record Options
     public string? Path { get; private init; }
     public int? Workers { get; private init; }
 
+    /// <summary>Where Redis is; null: a server of the benchmark's own.</summary>
+    public string? Redis { get; init; }
+
+    /// <summary>When the benchmark's own Redis syncs its file.</summary>
+    public string Fsync { get; private init; } = "everysec";
+
     public static Options Parse(string[] args)
     {
         var options = new Options();
@@ -24,7 +33,9 @@ internal sealed record Options
             var value = args[i + 1];
             options = args[i] switch
             {
-                "--store" => options with { Store = OneOf(args[i], value, "journal", "memory") },
+                "--store" => options with { Store = OneOf(args[i], value, "journal", "memory", "redis") },
+                "--redis" => options with { Redis = value },
+                "--fsync" => options with { Fsync = OneOf(args[i], value, "always", "everysec", "no") },
                 "--participants" => options with { Participants = OneOf(args[i], value, "bus", "http") },
                 "--bus" => options with { Bus = OneOf(args[i], value, "memory") },
                 "--shape" => options with { Shape = OneOf(args[i], value, "parallel", "sequential") },
@@ -39,6 +50,15 @@ internal sealed record Options
             };
         }
         return options;
+    }
+
+    /// <summary>Chooses the engine's store.</summary>
+    public void UseStore(SagasBuilder sagas, string path)
+    {
+        if (Store == "journal") sagas.UseJournal(System.IO.Path.Combine(path, "journal"));
+        else if (Store == "redis") sagas.UseRedis(Redis);
+        else sagas.UseMemoryStore();
+        if (Workers is { } workers) sagas.Configure(o => o.Workers = workers);
     }
 
     private static string OneOf(string name, string value, params string[] known) =>

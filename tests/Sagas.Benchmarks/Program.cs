@@ -3,12 +3,13 @@
 //
 //   dotnet run -c Release --project tests/Sagas.Benchmarks -- book-trip --store journal --bus memory --inflight 512 --seconds 15
 //       [--participants bus|http] [--shape parallel|sequential] [--mode ok|refuse] [--barrier memory|file] [--warmup 5] [--path DIR] [--workers N]
+// With --store redis it starts a redis-server of its own (--fsync says when that syncs its file), or uses the one at --redis HOST:PORT.
 
 using Sagas.Benchmarks;
 
 if (args is not ["book-trip", ..])
 {
-    Console.Error.WriteLine("usage: book-trip [--store journal|memory] [--participants bus|http] [--bus memory] [--inflight N] [--seconds S] [--shape parallel|sequential] [--mode ok|refuse] [--barrier memory|file] [--warmup S] [--path DIR] [--workers N]");
+    Console.Error.WriteLine("usage: book-trip [--store journal|memory|redis] [--redis HOST:PORT] [--fsync always|everysec|no] [--participants bus|http] [--bus memory] [--inflight N] [--seconds S] [--shape parallel|sequential] [--mode ok|refuse] [--barrier memory|file] [--warmup S] [--path DIR] [--workers N]");
     return 2;
 }
 return await BookTrip.RunAsync(Options.Parse(args[1..]));

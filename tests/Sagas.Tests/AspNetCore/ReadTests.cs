@@ -137,6 +137,16 @@ public sealed class ReadTests
     }
 
     [Fact]
+    public async Task A_node_alone_lists_itself()
+    {
+        await using var api = await ApiHost.StartAsync();
+        var node = (await api.Get("/api/v1/nodes")).Json.GetProperty("items").EnumerateArray().ShouldHaveSingleItem();
+        node.EnumerateObject().Select(p => p.Name).ShouldBe(["id", "startedAt", "heartbeatAt", "alive", "sagas"]);
+        node.GetProperty("alive").GetBoolean().ShouldBeTrue();
+        node.GetProperty("sagas").GetInt32().ShouldBe(0);
+    }
+
+    [Fact]
     public async Task Health_follows_the_store()
     {
         await using var api = await ApiHost.StartAsync();

@@ -11,12 +11,13 @@ using Xunit;
 namespace Sagas.Tests.Redis;
 
 /// <summary>
-/// Several engines on one Redis, each with a clock and a bus of its own. Leases last an hour of Redis' time, and end when the test says so: nothing here waits
+/// Several engines on one Redis, each with a clock and a bus of its own. Leases last longer than a test takes, and end when the test says so: nothing here waits
 /// for time to pass.
 /// </summary>
 public sealed class NodeTests : IAsyncDisposable
 {
-    private static readonly TimeSpan Lease = TimeSpan.FromHours(1);
+    // A fifth of it, after which a node looks at the others, is less than an attempt's timeout of 10 s.
+    private static readonly TimeSpan Lease = TimeSpan.FromSeconds(45);
     private readonly string _prefix = $"n-{Guid.NewGuid():N}";
     private readonly List<Node> _nodes = [];
     private RedisServer? _own;
