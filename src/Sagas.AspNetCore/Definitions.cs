@@ -19,6 +19,7 @@ internal static class Definitions
         var definition = Named(http);
         var shape = Shape(definition);
         shape["versions"] = new JsonArray([.. http.Engine().Definitions.Where(d => d.Name == definition.Name).Select(d => d.Version).Order().Select(v => JsonValue.Create(v))]);
+        shape["inFlight"] = Numbers.InFlight(http.Engine(), definition);
         shape["inputSchema"] = Schemas.Of(definition.InputType);
         shape["resultSchema"] = Schemas.Of(definition.ResultType);
         return WriteAsync(http, shape);
