@@ -2049,7 +2049,7 @@ export interface components {
                 name: string;
                 version: number;
                 /** @enum {string} */
-                source: "csharp" | "json";
+                source: "code" | "file" | "rest";
                 fingerprint: string;
                 timeout: string | null;
                 pivot: string | null;
@@ -2060,7 +2060,7 @@ export interface components {
             name: string;
             version: number;
             /** @enum {string} */
-            source: "csharp" | "json";
+            source: "code" | "file" | "rest";
             fingerprint: string;
             timeout: string | null;
             pivot: string | null;
