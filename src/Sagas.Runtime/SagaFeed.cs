@@ -38,6 +38,9 @@ public sealed class SagaFeed
     /// <summary>Whether anybody listens to many, other nodes' included.</summary>
     internal bool IsHeardByMany => Array.Exists(Volatile.Read(ref _ofMany), static listener => !listener.LocalOnly);
 
+    /// <summary>How many listen.</summary>
+    public int Listeners => _count;
+
     /// <summary>Listens to one saga: each version that becomes durable, the oldest first. Dispose it. Null: too many listen already.</summary>
     public FeedListener? Listen(SagaId saga)
     {

@@ -1,4 +1,4 @@
-// The standalone host: REST, documentation, the journal or Redis, and definitions in JSON. Configuration, nothing else.
+// The standalone host: REST, documentation, the dashboard, the journal or Redis, and definitions in JSON. Configuration, nothing else.
 //
 //   dotnet run --project src/Sagas.Server -- --urls http://127.0.0.1:5080 --Sagas:Journal:Path data
 
@@ -39,12 +39,11 @@ try
 
     await using var app = builder.Build();
     app.MapSagas();
-    app.MapGet("/", () => Results.Redirect("swagger")).ExcludeFromDescription();
     Callbacks.ToThisHost(app);
     await app.StartAsync();
     var store = string.IsNullOrWhiteSpace(redis) ? $"journal in {Path.GetFullPath(app.Services.GetRequiredService<IOptions<JournalStoreOptions>>().Value.Path)}"
         : $"state in Redis, node {app.Services.GetRequiredService<IOptions<SagasOptions>>().Value.Node}";
-    Console.WriteLine($"Sagas listens at {string.Join(" and ", app.Urls)}   ({store}; API and documentation at /swagger)");
+    Console.WriteLine($"Sagas listens at {string.Join(" and ", app.Urls)}   ({store}; the dashboard at /, the API at /swagger)");
     await app.WaitForShutdownAsync();
     return 0;
 }
