@@ -9,7 +9,7 @@ public sealed class RedisOptions
 {
     /// <summary>
     /// The servers, in the form of StackExchange.Redis: <c>host:port</c>, several with commas between (all masters of a cluster, or a master and its replicas),
-    /// then <c>password=</c>, <c>user=</c>, <c>ssl=true</c> and the like.
+    /// then <c>password=</c>, <c>ssl=true</c> and the like.
     /// </summary>
     public string? Connection { get; set; }
 

@@ -76,13 +76,14 @@ public sealed partial class RedisStore : ISharedSagaStore
         cancel.ThrowIfCancellationRequested();
         var pending = new Pending[commits.Count];
         for (var i = 0; i < pending.Length; i++) pending[i] = Prepare(commits[i]);
-        // While Redis is known to be down there is no use in waiting for it.
-        var patience = _link.Health.Level == StoreLevel.Down ? TimeSpan.Zero : _options.Timeout;
+        // While Redis is known to be down there is no use in waiting for it; on a cluster those partitions that are well go on.
+        var isDown = _link.Health.Level == StoreLevel.Down;
+        var patience = isDown ? TimeSpan.Zero : _options.Timeout;
         var began = TimeProvider.System.GetTimestamp();
         var open = pending;
         while (true)
         {
-            await SendAsync(open).ConfigureAwait(false);
+            await SendAsync(open, isDown ? _options.Timeout / 6 : _options.Timeout).ConfigureAwait(false);
             open = Array.FindAll(open, static one => one.Outcome == CommitOutcome.Unknown);
             // What was cut off may have been done: asked again under the same commit id, Redis says so.
             if (open.Length == 0 || TimeProvider.System.GetElapsedTime(began) + RepeatDelay >= patience) break;
@@ -283,18 +284,18 @@ public sealed partial class RedisStore : ISharedSagaStore
     }
 
     /// <summary>One round: all go out together, and each gets its outcome.</summary>
-    private async Task SendAsync(Pending[] pending)
+    private async Task SendAsync(Pending[] pending, TimeSpan timeout)
     {
-        await RoundAsync(pending, []).ConfigureAwait(false);
+        await RoundAsync(pending, [], timeout).ConfigureAwait(false);
         if (!Array.Exists(pending, static one => one.NeedsScript)) return;
         // A server that does not know the script has done nothing. A version that came after one of those in the same call met a conflict for it.
         var sagas = new HashSet<string>();
         var again = Array.FindAll(pending, one => one.NeedsScript ? sagas.Add(one.Saga.Id.Value) | true : one.Outcome == CommitOutcome.Conflict && sagas.Contains(one.Saga.Id.Value));
         // The first of each partition brings the text; the others follow it on the same connection.
-        await RoundAsync(again, [.. again.DistinctBy(static one => one.Partition.Number)]).ConfigureAwait(false);
+        await RoundAsync(again, [.. again.DistinctBy(static one => one.Partition.Number)], timeout).ConfigureAwait(false);
     }
 
-    private async Task RoundAsync(Pending[] pending, HashSet<Pending> withText)
+    private async Task RoundAsync(Pending[] pending, HashSet<Pending> withText, TimeSpan timeout)
     {
         var answers = new Task<RedisResult>[pending.Length];
         try
@@ -308,7 +309,7 @@ public sealed partial class RedisStore : ISharedSagaStore
                     ? RedisLink.EvalTextAsync(database, s_commit, [one.Partition.Counter], one.Arguments)
                     : database.ScriptEvaluateAsync(s_commit.Hash, [one.Partition.Counter], one.Arguments, CommandFlags.DemandMaster);
             }
-            await Task.WhenAll(answers).WaitAsync(_options.Timeout).ConfigureAwait(false);
+            await Task.WhenAll(answers).WaitAsync(timeout).ConfigureAwait(false);
         }
         catch (Exception e) when (RedisLink.IsTrouble(e))
         {

@@ -11,6 +11,7 @@ internal sealed class EngineHealth(SagaEngine engine) : IHealthCheck
             { Level: StoreLevel.Down, Detail: var why } => HealthCheckResult.Unhealthy(why),
             _ when !engine.IsReady => HealthCheckResult.Unhealthy("The engine is not running."),
             { Level: StoreLevel.Low, Detail: var why } => HealthCheckResult.Degraded(why),
+            { Detail: { } what } => HealthCheckResult.Degraded(what),
             _ => HealthCheckResult.Healthy(),
         });
 }

@@ -46,7 +46,7 @@ public sealed class JournalStoreMeasurements(ITestOutputHelper output) : IAsyncD
         await store.CommitAsync([stuck], default);
         await store.CommitAsync([stuck.Stick()], default);
         output.WriteLine($"{(GC.GetTotalMemory(forceFullCollection: true) - before) / (double)Many:F0} bytes of memory a finished saga");
-        await QueryAsync(store);
+        await QueryAsync(store, output);
 
         watch.Restart();
         await store.KeepHouseAsync();
@@ -56,7 +56,7 @@ public sealed class JournalStoreMeasurements(ITestOutputHelper output) : IAsyncD
         store = Store();
         await store.OpenAsync(default);
         output.WriteLine($"reopened from the snapshot: {watch.Elapsed.TotalMilliseconds:F0} ms");
-        await QueryAsync(store);
+        await QueryAsync(store, output);
         await store.DisposeAsync();
         foreach (var snapshot in Directory.GetFiles(_directory, "*.snapshot")) File.Delete(snapshot);
         watch.Restart();
@@ -90,7 +90,7 @@ public sealed class JournalStoreMeasurements(ITestOutputHelper output) : IAsyncD
         }
     }
 
-    async Task QueryAsync(JournalStore store)
+    internal static async Task QueryAsync(ISagaStore store, ITestOutputHelper output)
     {
         await Time("list newest 50", new SagaFilter());
         await Time("list stuck", new SagaFilter([SagaStatus.Stuck]));
