@@ -44,7 +44,7 @@ public class RedisStoreTests : StoreContract
         for (var i = 0; i < 400; i++)
         {
             var tags = Enumerable.Range(0, random.Next(3)).Select(n => ($"k{n}", $"v{random.Next(5)}")).ToArray();
-            var saga = TestSagas.Start($"{"abc"[random.Next(3)]}{random.Next(100_000)}", $"d{random.Next(3)}", TestSagas.Noon.AddMilliseconds(random.Next(40)), tags: tags);
+            var saga = TestSagas.Start($"{"abc"[random.Next(3)]}{random.Next(100)}-{i}", $"d{random.Next(3)}", TestSagas.Noon.AddMilliseconds(random.Next(40)), tags: tags);
             var commits = new List<SagaCommit> { saga };
             if (random.Next(4) > 0) commits.Add(saga.Confirm());
             if (random.Next(4) == 0) commits.Add(commits[^1].Stick());
