@@ -18,6 +18,9 @@ internal sealed record Call(string Method, string Path, string Summary, RequestD
     /// <summary>Status and schema of what is no error.</summary>
     public (int Status, string Schema)[] Answers { get; init; } = [];
 
+    /// <summary>For a stream of server-sent events: their names and the schemas of their data.</summary>
+    public (string Event, string Schema)[] Events { get; init; } = [];
+
     /// <summary>The errors that this call has beside 500.</summary>
     public int[] Problems { get; init; } = [];
 }
@@ -25,7 +28,7 @@ internal sealed record Call(string Method, string Path, string Summary, RequestD
 /// <summary>The API's table of contents.</summary>
 internal static class Calls
 {
-    private static readonly string[] Filter = ["status", "definition", "tag", "step", "q", "startedAfter", "startedBefore"];
+    private static readonly string[] Filter = ["status", "definition", "tag", "step", "error", "q", "startedAfter", "startedBefore"];
 
     public static readonly Call[] All =
     [
@@ -47,6 +50,14 @@ internal static class Calls
         new("GET", "/api/v1/sagas/{id}/history", "What happened to a saga, oldest first", Reads.History)
         {
             Parameters = ["limit", "cursor"], Answers = [(200, "HistoryPage")], Problems = [400, 404, 503],
+        },
+        new("GET", "/api/v1/sagas/{id}/events", "A saga live: now, at each change, and its end", Streams.OneSaga)
+        {
+            Events = [("saga", "SagaSummary"), ("end", "SagaSummary")], Problems = [400, 404, 429, 503],
+        },
+        new("GET", "/api/v1/feed", "Sagas that match, as they change, and numbers each second", Streams.Feed)
+        {
+            Parameters = Filter, Events = [("saga", "SagaSummary"), ("stats", "Stats"), ("missed", "Missed")], Problems = [400, 429],
         },
         Operator("cancel", "Turn a saga back", (reason, by) => new SagaEvent.CancelRequested(reason, by)),
         Operator("retry", "Ask waiting steps again at once", (reason, by) => new SagaEvent.RetryRequested(reason, by)),

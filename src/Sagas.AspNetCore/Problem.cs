@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text.Json;
 using Microsoft.AspNetCore.Http;
+using Sagas.Runtime;
 
 namespace Sagas.AspNetCore;
 
@@ -63,6 +64,9 @@ internal sealed record Problem(string Name, string Title, int Status, string Det
 
     public static Problem Busy(string? detail = null) =>
         new("busy", "Too busy", 429, detail ?? "The engine is full; nothing was accepted. Repeat in a second, with the same id.") { RetryAfter = 1 };
+
+    public static Problem TooManyStreams() =>
+        new("too-many-streams", "Too many streams", 429, $"{SagaFeed.MaxListeners} clients listen already. Close streams that nobody reads, or ask again from time to time.") { RetryAfter = 5 };
 
     public static Problem WrongState(string? detail, SagaState? saga) =>
         new("wrong-state", "Wrong state", 409, detail ?? $"Saga '{saga?.Id}' is {saga?.Status}: that cannot be done now. Look at its status and try what fits it.");

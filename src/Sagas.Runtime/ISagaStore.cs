@@ -67,6 +67,43 @@ public sealed record SagaFilter(ImmutableArray<SagaStatus>? Statuses = null, str
     /// asked for a step looks at these places only, and finds nothing when there are none.
     /// </summary>
     public ImmutableArray<StepPlace> StepPlaces { get; init; } = [];
+
+    /// <summary>
+    /// The code of an error with which an unfinished saga turned back or one of its steps fails; null means any. Together with
+    /// <see cref="Step"/> the error is that step's, which need not be under way any more.
+    /// </summary>
+    public string? Error { get; init; }
+
+    /// <summary>Whether only unfinished sagas can match.</summary>
+    public bool UnfinishedOnly => Step is not null || Error is not null;
+
+    /// <summary>Whether a saga matches.</summary>
+    public bool Matches(SagaState saga)
+    {
+        ArgumentNullException.ThrowIfNull(saga);
+        if (Statuses is { IsDefaultOrEmpty: false } statuses && !statuses.Contains(saga.Status)) return false;
+        if (Definition is not null && Definition != saga.Definition) return false;
+        if (saga.StartedAt < StartedAfter || saga.StartedAt >= StartedBefore) return false;
+        if (Tags is { IsDefaultOrEmpty: false } tags && !tags.All(tag => saga.Tags.TryGetValue(tag.Key, out var value) && value == tag.Value)) return false;
+        if (!string.IsNullOrEmpty(Text) && !saga.Id.Value.StartsWith(Text, StringComparison.Ordinal) && !saga.Tags.ContainsValue(Text)) return false;
+        return MatchesSteps(saga);
+    }
+
+    /// <summary>Whether a saga is at the wanted step, and has the wanted error.</summary>
+    public bool MatchesSteps(SagaState saga)
+    {
+        ArgumentNullException.ThrowIfNull(saga);
+        if (!UnfinishedOnly) return true;
+        if (saga.Ended) return false;
+        if (Error is not null && saga.Error is { } error && error.Code == Error && (Step is null || error.Step == Step)) return true;
+        if (Step is null) return saga.Steps.Any(step => step.Error?.Code == Error);
+        foreach (var (definition, version, index) in StepPlaces.IsDefault ? [] : StepPlaces)
+            if (version == saga.DefinitionVersion && index < saga.Steps.Length && definition == saga.Definition
+                && (Error is null ? IsAt(saga.Steps[index]) : saga.Steps[index].Error?.Code == Error)) return true;
+        return false;
+    }
+
+    private static bool IsAt(StepState step) => step.Phase is not null || step.Status == StepStatus.Waiting;
 }
 
 /// <summary>A step's place in one version of a definition.</summary>

@@ -16,17 +16,21 @@ public sealed class SagaEngine : IHostedLifecycleService
     private readonly Pulse _pulse;
     private Task[] _running = [];
     private volatile bool _open;
+    private volatile RecentStats? _stats;
 
     internal SagaEngine(DefinitionCatalog definitions, ISagaStore store, ITransport transport, IOptions<SagasOptions> options, TimeProvider time, ILogger<SagaEngine> log)
     {
         _pulse = new Pulse(time);
         _parts = new EngineParts(definitions, store, new Outbox(transport, new HttpTransport(options.Value, definitions.Find, PostAsync, time, log), time, log), new TimerPump(time, mail => WorkerOf(mail.Id).TryPost(mail)),
-            options.Value, time, log, Ended);
+            options.Value, time, log, Committed);
         _workers = [.. Enumerable.Range(0, options.Value.Workers).Select(_ => new Processor(_parts))];
     }
 
     /// <summary>The definitions this engine runs, all versions.</summary>
     public IReadOnlyCollection<SagaDefinition> Definitions => _parts.Definitions.All;
+
+    /// <summary>Tells what becomes of sagas, as it happens.</summary>
+    public SagaFeed Feed { get; } = new();
 
     /// <summary>How the store is.</summary>
     public StoreHealth StoreHealth => _parts.Store.Health;
@@ -120,6 +124,26 @@ public sealed class SagaEngine : IHostedLifecycleService
         return new EngineStats(byStatus, pulse.Started, pulse.Completed, pulse.Compensated, pulse.P50, pulse.P95, pulse.P99, oldest);
     }
 
+    /// <summary>Numbers for the dashboard, counted at most <paramref name="maxAge"/> ago: those who watch share them.</summary>
+    public async ValueTask<EngineStats> StatsAsync(TimeSpan maxAge, CancellationToken cancel = default)
+    {
+        var now = _parts.Now;
+        if (_stats is { } recent && now - recent.At <= maxAge) return recent.Stats;
+        var stats = await StatsAsync(cancel).ConfigureAwait(false);
+        _stats = new RecentStats(stats, now);
+        return stats;
+    }
+
+    /// <summary>Listens to the sagas that match, and to those that no longer do with the change that made them leave. Dispose it. Null: too many listen already.</summary>
+    public FeedListener? Listen(SagaFilter filter)
+    {
+        ArgumentNullException.ThrowIfNull(filter);
+        filter = Placed(filter);
+        // Of another node's change the version before is not known: it may have matched.
+        var lasting = filter with { Statuses = null, Step = null, Error = null };
+        return Feed.Listen((before, saga) => filter.Matches(saga) || (before is null ? saga.Version > 1 && lasting.Matches(saga) : filter.Matches(before)));
+    }
+
     /// <summary>Takes replies from the bus. Returns once they wait in a worker's mailbox; waits while that is full.</summary>
     public async ValueTask ReceiveAsync(ReplyBatch batch, CancellationToken cancel = default)
     {
@@ -177,8 +201,11 @@ public sealed class SagaEngine : IHostedLifecycleService
         foreach (var worker in _workers) worker.Complete();
         await Task.WhenAny(Task.WhenAll(_running), Task.Delay(_parts.Options.DrainTimeout, _parts.Time, cancellationToken)).ConfigureAwait(false);
         await _parts.Outbox.DrainAsync(_parts.Options.DrainTimeout).ConfigureAwait(false);
+        Feed.Stop();
         _parts.Log.Stopped(_parts.Options.Node);
     }
+
+    private sealed record RecentStats(EngineStats Stats, DateTimeOffset At);
 
     Task IHostedLifecycleService.StartingAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 
@@ -236,6 +263,13 @@ public sealed class SagaEngine : IHostedLifecycleService
         }
     }
 
+    /// <summary>Called by the workers once a saga's next version is durable.</summary>
+    private void Committed(SagaState? before, SagaCommit commit)
+    {
+        if (Feed.IsHeard) Feed.Committed(before, commit.State);
+        if (commit.State.Ended) Ended(commit.State);
+    }
+
     private void Ended(SagaState saga)
     {
         var duration = saga.FinishedAt!.Value - saga.StartedAt;
@@ -257,7 +291,7 @@ public sealed class SagaEngine : IHostedLifecycleService
 
 /// <summary>What a worker needs of its engine.</summary>
 internal sealed record EngineParts(DefinitionCatalog Definitions, ISagaStore Store, Outbox Outbox, TimerPump Pump, SagasOptions Options, TimeProvider Time,
-    ILogger Log, Action<SagaState> Ended)
+    ILogger Log, Action<SagaState?, SagaCommit> Committed)
 {
     public static readonly TimeSpan StoreRetryDelay = TimeSpan.FromSeconds(1);
 

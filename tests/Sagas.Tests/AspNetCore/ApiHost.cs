@@ -125,6 +125,33 @@ internal sealed record Reply(int Status, string Text, HttpResponseMessage Raw)
     public string? At(string name) => Json.GetProperty(name) is var value && value.ValueKind == JsonValueKind.String ? value.GetString() : value.GetRawText();
 }
 
+/// <summary>A client of server-sent events.</summary>
+internal sealed class EventReader(HttpResponseMessage response, StreamReader lines) : IDisposable
+{
+    /// <summary>The next event and its data; null: the stream has ended.</summary>
+    public async Task<(string Name, JsonElement Data)?> Next()
+    {
+        string? name = null, data = null;
+        while (await lines.ReadLineAsync() is { } line)
+        {
+            if (line.StartsWith("event: ", StringComparison.Ordinal)) name = line[7..];
+            else if (line.StartsWith("data: ", StringComparison.Ordinal)) data = line[6..];
+            else if (line.Length == 0 && name is not null) return (name, JsonDocument.Parse(data!).RootElement);
+        }
+        return null;
+    }
+
+    /// <summary>The data of the next event of that name; others are passed over.</summary>
+    public async Task<JsonElement> Next(string name)
+    {
+        while (await Next() is { } next)
+            if (next.Name == name) return next.Data;
+        throw new EndOfStreamException($"The stream ended without an event '{name}'.");
+    }
+
+    public void Dispose() => response.Dispose();
+}
+
 /// <summary>The engine with its API on a loopback port, with scripted participants and a store in memory.</summary>
 internal sealed class ApiHost : IAsyncDisposable
 {
@@ -187,6 +214,18 @@ internal sealed class ApiHost : IAsyncDisposable
         var response = await _client.SendAsync(request);
         return new Reply((int)response.StatusCode, await response.Content.ReadAsStringAsync(), response);
     }
+
+    /// <summary>Opens a stream of server-sent events.</summary>
+    public async Task<EventReader> Listen(string path)
+    {
+        using var request = new HttpRequestMessage(HttpMethod.Get, path);
+        var response = await _client.SendAsync(request, HttpCompletionOption.ResponseHeadersRead);
+        response.EnsureSuccessStatusCode();
+        response.Content.Headers.ContentType!.MediaType.ShouldBe("text/event-stream");
+        return new EventReader(response, new StreamReader(await response.Content.ReadAsStreamAsync()));
+    }
+
+    public Task StopAsync() => _app.StopAsync();
 
     public async ValueTask DisposeAsync()
     {

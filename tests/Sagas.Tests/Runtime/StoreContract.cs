@@ -280,6 +280,26 @@ public abstract class StoreContract : IAsyncDisposable
     }
 
     [Fact]
+    public async Task An_error_finds_the_unfinished_sagas_that_have_it_at_any_step_or_at_one()
+    {
+        var store = await OpenAsync();
+        var failed = new SagaError("seat", "down", "no answer");
+        await store.MustCommitAsync(TestSagas.Start("fine"));
+        var stuck = await store.MustCommitAsync(TestSagas.Start("stuck"), TestSagas.Start("stuck").Stick());
+        var back = TestSagas.Start("back", "order");
+        await store.MustCommitAsync(back, back.Next(state => state with { Course = SagaStatus.Compensating, Error = failed with { Code = "full" } }));
+        (await store.IdsAsync(new SagaFilter { Error = "down" })).ShouldBe("stuck");
+        (await store.IdsAsync(new SagaFilter { Error = "full" })).ShouldBe("back");
+        (await store.IdsAsync(new SagaFilter { Error = "lost" })).ShouldBe("");
+        (await store.IdsAsync(new SagaFilter(Step: "seat") { Error = "down", StepPlaces = [new StepPlace("trip", 1, 0)] })).ShouldBe("stuck");
+        (await store.IdsAsync(new SagaFilter(Step: "room") { Error = "down", StepPlaces = [new StepPlace("trip", 1, 1)] })).ShouldBe("");
+        (await store.IdsAsync(new SagaFilter(Definition: "trip") { Error = "full" })).ShouldBe("");
+        (await CountsAsync(store, new SagaFilter { Error = "down" })).ShouldBe("Stuck 1");
+        await store.MustCommitAsync(stuck.End());
+        (await store.IdsAsync(new SagaFilter { Error = "down" })).ShouldBe("");
+    }
+
+    [Fact]
     public async Task A_status_is_listed_as_it_changes()
     {
         var store = await OpenAsync();
