@@ -12,7 +12,7 @@ import { HistoryLine } from './history'
 export type Act = 'retry' | 'cancel' | 'pause' | 'resume' | 'terminate'
 export type Doing = { act: Act; sagas: Summary[] } | { act: 'resolve'; saga: Saga; step: string }
 
-type Known = Pick<Summary, 'id' | 'status' | 'paused' | 'committed'> & { nextAttemptAt?: string | null; step?: string | null }
+type Known = Pick<Summary, 'id' | 'status' | 'paused' | 'committed'> & { nextAttemptAt?: string | null; phase?: string | null }
 
 export const acts: Record<Act, { word: string; icon: IconName; danger?: true }> = {
   retry: { word: 'Retry now', icon: 'retry' }, cancel: { word: 'Cancel', icon: 'back' }, pause: { word: 'Pause', icon: 'paused' },
@@ -206,8 +206,8 @@ function ManyDialog({ act, sagas, close }: { act: Act; sagas: Summary[]; close: 
 
 function ResolveDialog({ saga, step: name, close }: { saga: Saga; step: string; close: () => void }) {
   const step = saga.steps.find(each => each.name === name)!
-  const second = step.status === 'Confirming' || step.status === 'Cancelling' || step.status === 'Compensating'
-  const phase = step.status === 'Confirming' ? 'confirm' : step.status === 'Cancelling' ? 'cancel' : step.status === 'Compensating' ? 'compensation' : step.status === 'Trying' ? 'try' : 'do'
+  const phase = step.phase ?? 'do'
+  const second = phase === 'confirm' || phase === 'cancel' || phase === 'compensate'
   const [outcome, setOutcome] = useState<'done' | 'notDone'>('done')
   const [result, setResult] = useState('')
   const [done, setDone] = useState<number | null>(null)

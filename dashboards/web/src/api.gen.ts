@@ -277,6 +277,8 @@ export interface paths {
                     tag?: string[];
                     /** @description The step a saga is at. */
                     step?: string;
+                    /** @description The code of an error that an unfinished saga has; with `step`, that this step has. */
+                    error?: string;
                     /** @description The start of an id, or a whole tag value. */
                     q?: string;
                     /** @description Started then or later. */
@@ -359,6 +361,8 @@ export interface paths {
                     tag?: string[];
                     /** @description The step a saga is at. */
                     step?: string;
+                    /** @description The code of an error that an unfinished saga has; with `step`, that this step has. */
+                    error?: string;
                     /** @description The start of an id, or a whole tag value. */
                     q?: string;
                     /** @description Started then or later. */
@@ -550,6 +554,170 @@ export interface paths {
                 };
                 /** @description The store does not answer; see Retry-After. */
                 503: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Any other error. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sagas/{id}/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A saga live: now, at each change, and its end */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description The saga's id. */
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description A stream of server-sent events. The data of each is JSON: `saga` a SagaSummary, `end` a SagaSummary. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "text/event-stream": string;
+                    };
+                };
+                /** @description Something in the request does not fit; `detail` names it. */
+                400: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Not there. */
+                404: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The engine is full; see Retry-After. */
+                429: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The store does not answer; see Retry-After. */
+                503: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Any other error. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/feed": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Sagas that match, as they change, and numbers each second */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description Any of these statuses. */
+                    status?: ("Running" | "Confirming" | "Compensating" | "Stuck" | "Completed" | "Compensated" | "Terminated")[];
+                    /** @description The definition's name. */
+                    definition?: string;
+                    /** @description `key:value`, as often as needed. */
+                    tag?: string[];
+                    /** @description The step a saga is at. */
+                    step?: string;
+                    /** @description The code of an error that an unfinished saga has; with `step`, that this step has. */
+                    error?: string;
+                    /** @description The start of an id, or a whole tag value. */
+                    q?: string;
+                    /** @description Started then or later. */
+                    startedAfter?: string;
+                    /** @description Started before then. */
+                    startedBefore?: string;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description A stream of server-sent events. The data of each is JSON: `saga` a SagaSummary, `stats` a Stats, `missed` a Missed. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "text/event-stream": string;
+                    };
+                };
+                /** @description Something in the request does not fit; `detail` names it. */
+                400: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The engine is full; see Retry-After. */
+                429: {
                     headers: {
                         [name: string]: unknown;
                     };
@@ -1929,19 +2097,33 @@ export interface components {
             waitingFor: string | null;
             input: unknown;
             result: unknown;
+            /** Format: date-time */
+            deadline: string | null;
+            actions: ("cancel" | "retry" | "pause" | "resume" | "terminate" | "resolve")[];
             steps: {
                 name: string;
-                kind: string | null;
+                /** @enum {string|null} */
+                kind: "tcc" | "do" | "check" | "delay" | "wait" | "child" | "foreach" | null;
                 /** @enum {string} */
                 status: "Pending" | "Trying" | "Tried" | "Confirming" | "Confirmed" | "Cancelling" | "Cancelled" | "Doing" | "Done" | "Compensating" | "Compensated" | "Waiting" | "Skipped" | "Refused" | "Failed";
                 stuck: boolean;
+                /** @enum {string|null} */
+                phase: "try" | "confirm" | "cancel" | "do" | "compensate" | "check" | null;
+                /** @enum {string} */
+                first: "none" | "run" | "held" | "ok" | "no";
+                /** @enum {string} */
+                second: "none" | "run" | "held" | "ok" | "no";
                 attempts: number;
+                failures: number;
                 /** Format: date-time */
                 nextAttemptAt: string | null;
+                /** Format: date-time */
+                timesOutAt: string | null;
                 /** Format: date-time */
                 startedAt: string | null;
                 /** Format: date-time */
                 finishedAt: string | null;
+                command: unknown;
                 result: unknown;
                 error: {
                     step: string | null;
@@ -1951,66 +2133,77 @@ export interface components {
                 after: string[];
             }[];
         };
-        SagaPage: {
-            items: {
-                id: string;
-                definition: string;
-                version: number;
-                /** @enum {string} */
-                status: "Running" | "Confirming" | "Compensating" | "Stuck" | "Completed" | "Compensated" | "Terminated";
-                paused: boolean;
-                mixed: boolean;
-                priority: number;
-                /** Format: date-time */
-                startedAt: string;
-                /** Format: date-time */
-                updatedAt: string;
-                /** Format: date-time */
-                committedAt: string | null;
-                /** Format: date-time */
-                finishedAt: string | null;
-                traceId: string | null;
-                tags: {
-                    [key: string]: string;
-                };
-                error: {
-                    step: string | null;
-                    code: string;
-                    message: string;
-                } | null;
-                waitingFor: string | null;
-                committed: boolean;
+        SagaSummary: {
+            id: string;
+            definition: string;
+            version: number;
+            /** @enum {string} */
+            status: "Running" | "Confirming" | "Compensating" | "Stuck" | "Completed" | "Compensated" | "Terminated";
+            paused: boolean;
+            mixed: boolean;
+            priority: number;
+            /** Format: date-time */
+            startedAt: string;
+            /** Format: date-time */
+            updatedAt: string;
+            /** Format: date-time */
+            committedAt: string | null;
+            /** Format: date-time */
+            finishedAt: string | null;
+            traceId: string | null;
+            tags: {
+                [key: string]: string;
+            };
+            error: {
                 step: string | null;
-                attempts: number | null;
-                /** Format: date-time */
-                nextAttemptAt: string | null;
-                steps: {
-                    name: string;
-                    /** @enum {string} */
-                    status: "Pending" | "Trying" | "Tried" | "Confirming" | "Confirmed" | "Cancelling" | "Cancelled" | "Doing" | "Done" | "Compensating" | "Compensated" | "Waiting" | "Skipped" | "Refused" | "Failed";
-                    /** @enum {string} */
-                    first: "none" | "run" | "held" | "ok" | "no";
-                    /** @enum {string} */
-                    second: "none" | "run" | "held" | "ok" | "no";
-                }[];
+                code: string;
+                message: string;
+            } | null;
+            waitingFor: string | null;
+            committed: boolean;
+            step: string | null;
+            /** @enum {string|null} */
+            phase: "try" | "confirm" | "cancel" | "do" | "compensate" | "check" | null;
+            stepError: {
+                step: string | null;
+                code: string;
+                message: string;
+            } | null;
+            attempts: number | null;
+            /** Format: date-time */
+            nextAttemptAt: string | null;
+            steps: {
+                name: string;
+                /** @enum {string} */
+                status: "Pending" | "Trying" | "Tried" | "Confirming" | "Confirmed" | "Cancelling" | "Cancelled" | "Doing" | "Done" | "Compensating" | "Compensated" | "Waiting" | "Skipped" | "Refused" | "Failed";
+                /** @enum {string} */
+                first: "none" | "run" | "held" | "ok" | "no";
+                /** @enum {string} */
+                second: "none" | "run" | "held" | "ok" | "no";
             }[];
+        };
+        SagaPage: {
+            items: components["schemas"]["SagaSummary"][];
             next: string | null;
         };
         HistoryPage: {
-            items: {
-                seq: number;
-                /** Format: date-time */
-                time: string;
-                event: string;
-                step: string | null;
-                phase: string | null;
-                attempt: number | null;
-                outcome: string | null;
-                detail: string | null;
-                by: string | null;
-                reason: string | null;
-            }[];
+            items: components["schemas"]["HistoryEntry"][];
             next: string | null;
+        };
+        HistoryEntry: {
+            seq: number;
+            /** Format: date-time */
+            time: string;
+            event: string;
+            step: string | null;
+            /** @enum {string|null} */
+            phase: "try" | "confirm" | "cancel" | "do" | "compensate" | "check" | null;
+            attempt: number | null;
+            /** @enum {string|null} */
+            outcome: "ok" | "refused" | "error" | "busy" | null;
+            detail: string | null;
+            by: string | null;
+            reason: string | null;
         };
         Counts: {
             byStatus: {
@@ -2044,17 +2237,21 @@ export interface components {
             /** Format: date-time */
             oldestUnfinishedAt: string | null;
         };
+        Missed: {
+            count: number;
+        };
         Definitions: {
-            items: {
-                name: string;
-                version: number;
-                /** @enum {string} */
-                source: "csharp" | "json";
-                fingerprint: string;
-                timeout: string | null;
-                pivot: string | null;
-                steps: components["schemas"]["DefinitionStep"][];
-            }[];
+            items: components["schemas"]["DefinitionSummary"][];
+        };
+        DefinitionSummary: {
+            name: string;
+            version: number;
+            /** @enum {string} */
+            source: "csharp" | "json";
+            fingerprint: string;
+            timeout: string | null;
+            pivot: string | null;
+            steps: components["schemas"]["DefinitionStep"][];
         };
         Definition: {
             name: string;
@@ -2069,10 +2266,26 @@ export interface components {
             inputSchema: unknown;
             resultSchema: unknown;
         };
+        Graph: {
+            name: string;
+            version: number;
+            steps: components["schemas"]["DefinitionStep"][];
+            timeout?: string;
+        };
         DefinitionStep: {
             name: string;
-            kind: string;
+            /** @enum {string} */
+            kind: "tcc" | "do" | "check" | "delay" | "wait" | "child" | "foreach";
             after: string[];
+            pivot: boolean;
+            readOnly: boolean;
+            timeout: string;
+            retry: {
+                attempts: number;
+                first: string;
+                max: string;
+                factor: number;
+            };
             participant?: string;
             try?: string;
             confirm?: string;
@@ -2080,25 +2293,17 @@ export interface components {
             do?: string;
             compensate?: string;
             check?: string;
-            pivot: boolean;
-            readOnly: boolean;
-            timeout?: string;
-            retry?: {
-                attempts: number;
-                first: string;
-                max: string;
-                factor: number;
+            callbackWithin?: string;
+            noRetryOn?: string[];
+            refuseOn?: number[];
+            headers?: {
+                [key: string]: string;
             };
-        };
-        Graph: {
-            name: string;
-            version: number;
-            timeout?: string;
-            steps: components["schemas"]["DefinitionStep"][];
         };
         Health: {
             status: string;
-            store?: string;
+            /** @enum {string} */
+            store?: "good" | "low" | "down";
             detail?: string | null;
         };
         /** @description The saga's input: any JSON that fits the definition's input schema. */

@@ -21,7 +21,7 @@ export function useShapes(): (definition: string, version: number) => Shape[] {
 }
 
 export function useCounts(filters: Filters | null) {
-  const interval = useInterval(2500, 2500)
+  const interval = useInterval(2500, filters === null ? 30_000 : 2500)
   return useQuery({
     queryKey: ['counts', filters], refetchInterval: interval, placeholderData: keepPreviousData,
     queryFn: ({ signal }) => ask(api.GET('/api/v1/sagas/counts', { params: { query: filters ? toApi({ ...filters, status: [] }, now()) : {} }, signal })),

@@ -19,10 +19,10 @@ const spans: readonly (readonly [Span, string])[] = [['2m', '2 m'], ['15m', '15 
 const seconds: Record<Span, number> = { '2m': 120, '15m': 900, '1h': 3600 }
 
 export function Overview() {
-  const [span, setSpan] = useState<Span>('15m')
+  const [span, setSpan] = useState<Span>('2m')
   const asked = useStats()
   const [fed, setFed] = useState<Stats | null>(null)
-  useFeed({ stats: stats => { heardStats(stats); setFed(stats) } })
+  useFeed({ stats: setFed })
   useEffect(() => { if (asked.data) heardStats(asked.data) }, [asked.data])
   const stats = fed ?? asked.data
   const series = useSeries()
@@ -71,7 +71,7 @@ function NeedsAPerson() {
   const { data } = useQuery({
     queryKey: ['stuck'], refetchInterval: useInterval(3000, 3000), queryFn: ({ signal }) => ask(api.GET('/api/v1/sagas', { params: { query: { status: ['Stuck'], limit: 500 } }, signal })),
   })
-  const groups = useMemo(() => [...Map.groupBy(data?.items ?? [], saga => [saga.definition, saga.step, phaseOf(saga), codeOf(saga)].join('\u0000')).values()].sort((a, b) => b.length - a.length), [data])
+  const groups = useMemo(() => [...Map.groupBy(data?.items ?? [], saga => [saga.definition, saga.step, saga.phase, saga.stepError?.code].join('\u0000')).values()].sort((a, b) => b.length - a.length), [data])
   const total = data?.items.length ?? 0
   return (
     <section className="card" aria-label="What needs a person"><header><h2>Needs a person</h2><small>{total === 0 ? '' : `${total}${data?.next ? '+' : ''} stuck`}</small><span className="grow" /><a className="soft" href="#/failures">All failures</a></header>
@@ -82,18 +82,14 @@ function NeedsAPerson() {
   )
 }
 
-const phaseOf = (saga: Summary) => saga.steps.find(step => step.name === saga.step)?.status ?? ''
-const codeOf = (saga: Summary) => saga.error?.code ?? ''
-
 function Group({ sagas }: { sagas: Summary[] }) {
   const now = useNow()
   const first = sagas[0]!
   const oldest = Math.min(...sagas.map(saga => Date.parse(saga.startedAt)))
-  const status = phaseOf(first)
-  const what = status === 'Cancelling' ? 'cannot be cancelled' : status === 'Compensating' ? 'cannot be compensated' : status === 'Confirming' ? 'cannot be confirmed' : 'does not get done'
+  const what = first.phase === 'cancel' ? 'cannot be cancelled' : first.phase === 'compensate' ? 'cannot be compensated' : first.phase === 'confirm' ? 'cannot be confirmed' : 'does not get done'
   return (
     <li data-p="fault"><Icon name="stuck" />
-      <div><b>{first.step} {what} in {sagas.length} saga{sagas.length === 1 ? '' : 's'}</b><p>{first.definition} v{first.version}. {first.committed ? 'Past the commit point, only forward' : 'Turned back'}. Oldest {age(now - oldest)}</p></div>
+      <div><b>{first.step} {what} in {sagas.length} saga{sagas.length === 1 ? '' : 's'}</b><p>{first.stepError && <><code>{first.stepError.code}</code> {first.stepError.message} </>}{first.definition} v{first.version}. {first.committed ? 'Past the commit point, only forward' : 'Turned back'}. Oldest {age(now - oldest)}</p></div>
       <b className="num">{sagas.length}</b><a className="btn" href={sagas.length === 1 ? to(['sagas', first.id]) : to(['sagas'], { status: 'Stuck', definition: first.definition, ...(first.step === null ? {} : { step: first.step }) })}>Open</a></li>
   )
 }
