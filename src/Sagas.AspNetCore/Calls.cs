@@ -3,7 +3,7 @@ using Microsoft.AspNetCore.Http;
 namespace Sagas.AspNetCore;
 
 /// <summary>One call of the API: what is mapped and what is documented.</summary>
-/// <param name="Method">GET or POST.</param>
+/// <param name="Method">GET, POST or PUT.</param>
 /// <param name="Path">The route.</param>
 /// <param name="Summary">One line.</param>
 /// <param name="Answer">Answers it.</param>
@@ -73,6 +73,11 @@ internal static class Calls
             Parameters = ["phase", "attempt"], Body = "Callback", Answers = [(200, "Saga")], Problems = [400, 404, 409, 413, 415, 429, 503],
         },
         new("GET", "/api/v1/definitions", "List definitions", Definitions.List) { Answers = [(200, "Definitions")] },
+        new("GET", "/api/v1/definitions/schema", "The JSON Schema of a definition", Definitions.Schema) { Answers = [(200, "Schema")] },
+        new("PUT", "/api/v1/definitions/{name}", "Add a definition in JSON", Definitions.Put)
+        {
+            Body = "DefinitionJson", Answers = [(201, "Definition"), (200, "Definition")], Problems = [400, 409, 413, 415, 503],
+        },
         new("GET", "/api/v1/definitions/{name}", "One definition: graph, schemas, policies", Definitions.Find)
         {
             Parameters = ["version"], Answers = [(200, "Definition")], Problems = [400, 404],

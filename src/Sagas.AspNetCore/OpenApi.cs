@@ -36,8 +36,8 @@ internal static class OpenApi
 
     private static readonly Dictionary<int, string> Reasons = new()
     {
-        [400] = "Something in the request does not fit; `detail` names it.", [404] = "Not there.", [409] = "The saga's state does not allow it.",
-        [413] = "Over 256 KiB (a batch: 16 MiB).", [415] = "Not JSON.", [422] = "The id was used before with another definition or input.",
+        [400] = "Something in the request does not fit; `detail` names it.", [404] = "Not there.", [409] = "The state of the saga or of the definitions does not allow it.",
+        [413] = "Over 256 KiB (a definition: 1 MiB, a batch: 16 MiB).", [415] = "Not JSON.", [422] = "The id was used before with another definition or input.",
         [429] = "The engine is full; see Retry-After.", [503] = "The store does not answer; see Retry-After.",
     };
 
@@ -213,7 +213,7 @@ internal static class OpenApi
         definitionStep["properties"]!["headers"] = tags.DeepClone();
         (string, JsonObject)[] definition =
         [
-            ("name", Text()), ("version", Whole(1)), ("source", OneOf("csharp", "json")), ("fingerprint", Text()), ("timeout", OrNull(Text())), ("pivot", OrNull(Text())),
+            ("name", Text()), ("version", Whole(1)), ("source", OneOf("code", "file", "rest")), ("fingerprint", Text()), ("timeout", OrNull(Text())), ("pivot", OrNull(Text())),
             ("steps", Many(Ref("DefinitionStep"))),
         ];
         var item = Required(Object(("id", Text()), ("input", Any()), ("tags", tags)), "input");
@@ -234,9 +234,11 @@ internal static class OpenApi
             ["Missed"] = Object(("count", Whole(1))),
             ["Definitions"] = Object(("items", Many(Ref("DefinitionSummary")))),
             ["DefinitionSummary"] = Object(definition),
-            ["Definition"] = Object([.. definition, ("versions", Many(Whole(1))), ("inputSchema", Any()), ("resultSchema", Any())]),
+            ["Definition"] = Object([.. definition, ("versions", Many(Whole(1))), ("inputSchema", Any()), ("resultSchema", Any()), ("json", Any())]),
             ["Graph"] = graph,
             ["DefinitionStep"] = definitionStep,
+            ["DefinitionJson"] = Rebased(JsonNode.Parse(DefinitionJson.Schema.Utf8.Span)!, "#/components/schemas/DefinitionJson").AsObject(),
+            ["Schema"] = new JsonObject { ["type"] = "object", ["description"] = "A JSON Schema, 2020-12." },
             ["Health"] = health,
             ["Input"] = new JsonObject { ["description"] = "The saga's input: any JSON that fits the definition's input schema." },
             ["Batch"] = Many(Ref("BatchItem")),
@@ -247,7 +249,7 @@ internal static class OpenApi
             ["Resolve"] = Required(Object(("outcome", OneOf("done", "notDone")), ("result", Any()), ("reason", Text())), "outcome", "reason"),
             ["Callback"] = Required(Object(("outcome", OneOf("ok", "refused", "error")), ("result", Any()), ("code", Text()), ("message", Text())), "outcome"),
             ["Problem"] = Required(Object(("type", Text()), ("title", Text()), ("status", Whole(400, 599)), ("detail", Text()), ("parameter", Text()), ("path", Text()),
-                ("traceId", Text())), "type", "title", "status", "detail"),
+                ("traceId", Text()), ("errors", Many(Object(("path", Text()), ("message", Text()))))), "type", "title", "status", "detail"),
         };
     }
 

@@ -17,6 +17,9 @@ internal sealed record Problem(string Name, string Title, int Status, string Det
     /// <summary>The JSON path of the fault in the body.</summary>
     public string? Path { get; init; }
 
+    /// <summary>All the faults of a definition.</summary>
+    public IReadOnlyList<DefinitionFault>? Errors { get; init; }
+
     /// <summary>Seconds after which a repeat may succeed.</summary>
     public int? RetryAfter { get; init; }
 
@@ -39,6 +42,12 @@ internal sealed record Problem(string Name, string Title, int Status, string Det
 
     public static Problem BadInput(string definition, string path, string fault) =>
         new("bad-input", "The input does not fit", 400, $"The input does not fit '{definition}' at {path}: {fault}. GET /api/v1/definitions/{definition} has its schema.") { Path = path };
+
+    public static Problem BadDefinition(IReadOnlyList<DefinitionFault> faults) =>
+        new("bad-definition", "The definition is refused", 400, $"{(faults.Count == 1 ? "1 fault" : $"{faults.Count} faults")} in the definition; nothing of it was stored. "
+            + $"{faults[0].Path}: {faults[0].Message}{(faults.Count > 1 ? " The others are in 'errors'." : "")} GET /api/v1/definitions/schema has the format.") { Path = faults[0].Path, Errors = faults };
+
+    public static Problem VersionTaken(string detail) => new("version-taken", "Another graph has this version", 409, detail);
 
     public static Problem UnknownDefinition(string name, int? version, string? detail = null) =>
         new("unknown-definition", "Unknown definition", 404, detail ??
@@ -98,6 +107,18 @@ internal sealed record Problem(string Name, string Title, int Status, string Det
         if (Parameter is not null) json.WriteString("parameter"u8, Parameter);
         if (Path is not null) json.WriteString("path"u8, Path);
         if (TraceId is not null) json.WriteString("traceId"u8, TraceId);
+        if (Errors is not null)
+        {
+            json.WriteStartArray("errors"u8);
+            foreach (var (path, message) in Errors)
+            {
+                json.WriteStartObject();
+                json.WriteString("path"u8, path);
+                json.WriteString("message"u8, message);
+                json.WriteEndObject();
+            }
+            json.WriteEndArray();
+        }
         json.WriteEndObject();
     }
 

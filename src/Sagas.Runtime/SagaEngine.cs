@@ -16,6 +16,7 @@ public sealed class SagaEngine : IHostedLifecycleService
     private readonly Pulse _pulse;
     private Task[] _running = [];
     private volatile bool _open;
+    private long _lookedAt;
     private volatile RecentStats? _stats;
 
     internal SagaEngine(DefinitionCatalog definitions, ISagaStore store, ITransport transport, IOptions<SagasOptions> options, TimeProvider time, ILogger<SagaEngine> log)
@@ -41,12 +42,51 @@ public sealed class SagaEngine : IHostedLifecycleService
     /// <summary>The definition of that name, the newest version unless one is given; null: none.</summary>
     public SagaDefinition? FindDefinition(string name, int? version = null) => _parts.Definitions.Find(name, version);
 
+    /// <summary>The same, but one that is not known here is looked for in the store: another node may have put it there.</summary>
+    /// <exception cref="StoreUnavailableException">The store does not answer.</exception>
+    public async ValueTask<SagaDefinition?> FindDefinitionAsync(string name, int? version = null, CancellationToken cancel = default)
+    {
+        if (FindDefinition(name, version) is { } known) return known;
+        if (!_open || Interlocked.Read(ref _lookedAt) is var looked && _parts.Time.GetElapsedTime(looked) < EngineParts.StoreRetryDelay
+            || Interlocked.CompareExchange(ref _lookedAt, _parts.Time.GetTimestamp(), looked) != looked) return null;
+        _parts.Definitions.Load(await _parts.Store.DefinitionsAsync(cancel).ConfigureAwait(false), Unread);
+        return FindDefinition(name, version);
+    }
+
+    /// <summary>
+    /// Takes a definition in JSON and keeps it in the store. The first of a name and version stays. It may call HTTP participants on this machine, and those
+    /// that <see cref="HttpOptions.RestHosts"/> names.
+    /// </summary>
+    /// <exception cref="StoreUnavailableException">Whether it is kept is unknown: repeat.</exception>
+    public async ValueTask<DefinitionResult> PutDefinitionAsync(SagaDefinition definition, CancellationToken cancel = default)
+    {
+        ArgumentNullException.ThrowIfNull(definition);
+        if (definition.Json is not { } json) throw new ArgumentException($"'{definition}' is written in C#. Add it with AddSaga.", nameof(definition));
+        if (!_open) throw new StoreUnavailableException("The engine is not running. Repeat later.");
+        definition.Source = DefinitionSource.Rest;
+        var outcome = DefinitionOutcome.Exists;
+        if (FindDefinition(definition.Name, definition.Version) is null)
+        {
+            outcome = await _parts.Store.SaveDefinitionAsync(
+                new StoredDefinition(definition.Name, definition.Version, definition.Fingerprint, json, DefinitionSource.Rest), cancel).ConfigureAwait(false);
+            // Another node was first: what it put counts here too.
+            if (outcome != DefinitionOutcome.Saved) _parts.Definitions.Load(await _parts.Store.DefinitionsAsync(cancel).ConfigureAwait(false), Unread);
+        }
+        // One that this program cannot read has the version all the same.
+        var other = outcome == DefinitionOutcome.Conflict ? FindDefinition(definition.Name, definition.Version) ?? definition : _parts.Definitions.TryAdd(definition);
+        if (other is null)
+            return new DefinitionResult(outcome, FindDefinition(definition.Name, definition.Version)!);
+        return new DefinitionResult(DefinitionOutcome.Conflict, other,
+            $"Version {other.Version} of '{other.Name}' is there with another graph ({other.Source switch { DefinitionSource.Code => "written in C#", DefinitionSource.File => "from a file", _ => "put over REST" }}), "
+            + $"and sagas may have begun under it. Nothing was changed. Put this one as version {(FindDefinition(other.Name) ?? other).Version + 1L}.");
+    }
+
     /// <summary>Starts a saga. When it returns Started or Exists, the saga is durable.</summary>
     /// <exception cref="StoreUnavailableException">Whether it was started is unknown: repeat with the same id.</exception>
     public async ValueTask<StartResult> StartAsync(StartRequest request, CancellationToken cancel = default)
     {
         ArgumentNullException.ThrowIfNull(request);
-        if (FindDefinition(request.Definition, request.Version) is not { } definition)
+        if (await FindDefinitionAsync(request.Definition, request.Version, cancel).ConfigureAwait(false) is not { } definition)
             return new StartResult(StartOutcome.UnknownDefinition, Problem: request.Version is { } version
                 ? $"There is no version {version} of definition '{request.Definition}'. GET /definitions lists what there is."
                 : $"There is no definition '{request.Definition}'. GET /definitions lists what there is.");
@@ -182,6 +222,7 @@ public sealed class SagaEngine : IHostedLifecycleService
     public async Task StartAsync(CancellationToken cancellationToken)
     {
         var unfinished = await _parts.Store.OpenAsync(cancellationToken).ConfigureAwait(false);
+        await LoadDefinitionsAsync(cancellationToken).ConfigureAwait(false);
         _running = [.. _workers.Select(worker => Task.Run(() => RunAsync(worker), CancellationToken.None))];
         foreach (var saga in unfinished)
         {
@@ -192,6 +233,21 @@ public sealed class SagaEngine : IHostedLifecycleService
         _open = true;
         _parts.Log.Opened(_parts.Options.Node, unfinished.Count);
     }
+
+    /// <summary>Takes in the definitions that the store keeps, and has it keep those from files. Throws <see cref="DefinitionException"/> with every clash of the two.</summary>
+    private async Task LoadDefinitionsAsync(CancellationToken cancel)
+    {
+        var faults = new List<string>(_parts.Definitions.Load(await _parts.Store.DefinitionsAsync(cancel).ConfigureAwait(false), Unread));
+        if (faults.Count == 0)
+            foreach (var file in _parts.Definitions.FromFiles.ToArray())
+            {
+                var kept = new StoredDefinition(file.Name, file.Version, file.Fingerprint, file.Json!, DefinitionSource.File);
+                if (await _parts.Store.SaveDefinitionAsync(kept, cancel).ConfigureAwait(false) == DefinitionOutcome.Conflict) faults.Add(_parts.Definitions.Clash(file, DefinitionSource.File));
+            }
+        if (faults.Count > 0) throw new DefinitionException(faults);
+    }
+
+    private void Unread(StoredDefinition definition, Exception why) => _parts.Log.DefinitionUnread(why, definition.Name, definition.Version);
 
     /// <summary>Takes nothing new, finishes what waits, and stops. What is unfinished goes on when a node opens the store again.</summary>
     public async Task StoppingAsync(CancellationToken cancellationToken)

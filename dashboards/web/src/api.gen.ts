@@ -82,7 +82,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description Over 256 KiB (a batch: 16 MiB). */
+                /** @description Over 256 KiB (a definition: 1 MiB, a batch: 16 MiB). */
                 413: {
                     headers: {
                         [name: string]: unknown;
@@ -205,7 +205,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description Over 256 KiB (a batch: 16 MiB). */
+                /** @description Over 256 KiB (a definition: 1 MiB, a batch: 16 MiB). */
                 413: {
                     headers: {
                         [name: string]: unknown;
@@ -800,7 +800,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The saga's state does not allow it. */
+                /** @description The state of the saga or of the definitions does not allow it. */
                 409: {
                     headers: {
                         [name: string]: unknown;
@@ -809,7 +809,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description Over 256 KiB (a batch: 16 MiB). */
+                /** @description Over 256 KiB (a definition: 1 MiB, a batch: 16 MiB). */
                 413: {
                     headers: {
                         [name: string]: unknown;
@@ -918,7 +918,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The saga's state does not allow it. */
+                /** @description The state of the saga or of the definitions does not allow it. */
                 409: {
                     headers: {
                         [name: string]: unknown;
@@ -927,7 +927,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description Over 256 KiB (a batch: 16 MiB). */
+                /** @description Over 256 KiB (a definition: 1 MiB, a batch: 16 MiB). */
                 413: {
                     headers: {
                         [name: string]: unknown;
@@ -1036,7 +1036,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The saga's state does not allow it. */
+                /** @description The state of the saga or of the definitions does not allow it. */
                 409: {
                     headers: {
                         [name: string]: unknown;
@@ -1045,7 +1045,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description Over 256 KiB (a batch: 16 MiB). */
+                /** @description Over 256 KiB (a definition: 1 MiB, a batch: 16 MiB). */
                 413: {
                     headers: {
                         [name: string]: unknown;
@@ -1154,7 +1154,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The saga's state does not allow it. */
+                /** @description The state of the saga or of the definitions does not allow it. */
                 409: {
                     headers: {
                         [name: string]: unknown;
@@ -1163,7 +1163,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description Over 256 KiB (a batch: 16 MiB). */
+                /** @description Over 256 KiB (a definition: 1 MiB, a batch: 16 MiB). */
                 413: {
                     headers: {
                         [name: string]: unknown;
@@ -1272,7 +1272,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The saga's state does not allow it. */
+                /** @description The state of the saga or of the definitions does not allow it. */
                 409: {
                     headers: {
                         [name: string]: unknown;
@@ -1281,7 +1281,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description Over 256 KiB (a batch: 16 MiB). */
+                /** @description Over 256 KiB (a definition: 1 MiB, a batch: 16 MiB). */
                 413: {
                     headers: {
                         [name: string]: unknown;
@@ -1392,7 +1392,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The saga's state does not allow it. */
+                /** @description The state of the saga or of the definitions does not allow it. */
                 409: {
                     headers: {
                         [name: string]: unknown;
@@ -1401,7 +1401,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description Over 256 KiB (a batch: 16 MiB). */
+                /** @description Over 256 KiB (a definition: 1 MiB, a batch: 16 MiB). */
                 413: {
                     headers: {
                         [name: string]: unknown;
@@ -1514,7 +1514,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The saga's state does not allow it. */
+                /** @description The state of the saga or of the definitions does not allow it. */
                 409: {
                     headers: {
                         [name: string]: unknown;
@@ -1523,7 +1523,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description Over 256 KiB (a batch: 16 MiB). */
+                /** @description Over 256 KiB (a definition: 1 MiB, a batch: 16 MiB). */
                 413: {
                     headers: {
                         [name: string]: unknown;
@@ -1621,6 +1621,51 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/definitions/schema": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The JSON Schema of a definition */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Schema"];
+                    };
+                };
+                /** @description Any other error. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/definitions/{name}": {
         parameters: {
             query?: never;
@@ -1682,7 +1727,97 @@ export interface paths {
                 };
             };
         };
-        put?: never;
+        /** Add a definition in JSON */
+        put: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description The definition's name. */
+                    name: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["DefinitionJson"];
+                };
+            };
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Definition"];
+                    };
+                };
+                /** @description Done. */
+                201: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Definition"];
+                    };
+                };
+                /** @description Something in the request does not fit; `detail` names it. */
+                400: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The state of the saga or of the definitions does not allow it. */
+                409: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Over 256 KiB (a definition: 1 MiB, a batch: 16 MiB). */
+                413: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Not JSON. */
+                415: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The store does not answer; see Retry-After. */
+                503: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Any other error. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
         post?: never;
         delete?: never;
         options?: never;
@@ -2002,7 +2137,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description Over 256 KiB (a batch: 16 MiB). */
+                /** @description Over 256 KiB (a definition: 1 MiB, a batch: 16 MiB). */
                 413: {
                     headers: {
                         [name: string]: unknown;
@@ -2247,7 +2382,7 @@ export interface components {
             name: string;
             version: number;
             /** @enum {string} */
-            source: "csharp" | "json";
+            source: "code" | "file" | "rest";
             fingerprint: string;
             timeout: string | null;
             pivot: string | null;
@@ -2257,7 +2392,7 @@ export interface components {
             name: string;
             version: number;
             /** @enum {string} */
-            source: "csharp" | "json";
+            source: "code" | "file" | "rest";
             fingerprint: string;
             timeout: string | null;
             pivot: string | null;
@@ -2265,6 +2400,7 @@ export interface components {
             versions: number[];
             inputSchema: unknown;
             resultSchema: unknown;
+            json: unknown;
         };
         Graph: {
             name: string;
@@ -2300,6 +2436,81 @@ export interface components {
                 [key: string]: string;
             };
         };
+        /** Saga definition */
+        DefinitionJson: {
+            /** @description The definition's name. */
+            name: components["schemas"]["DefinitionJson"]["$defs"]["name"];
+            /** @description A saga keeps the version it started with. */
+            version: number;
+            /** @description How long a saga may take to its commit point. Default: no limit. */
+            timeout?: components["schemas"]["DefinitionJson"]["$defs"]["duration"];
+            /** @description Sent with every command over HTTP. */
+            headers?: components["schemas"]["DefinitionJson"]["$defs"]["headers"];
+            /** @description In any order; 'after' makes the graph. */
+            steps: components["schemas"]["DefinitionJson"]["$defs"]["step"][];
+            /** @description The saga's result: any JSON; '$.path' is replaced by what it points to, '{$.path}' in a longer string by its text, '$$' writes '$'. Default: null. */
+            result?: unknown;
+            $defs: {
+                name: string;
+                /** @description ISO 8601, longer than zero and at most 3650 days. */
+                duration: string;
+                /** @description An http or https URL, or bus:participant/command. */
+                address: string;
+                /** @description Not Saga-*, Content-*, Idempotency-Key, traceparent, Host, Connection or Transfer-Encoding. */
+                headers: {
+                    [key: string]: string;
+                };
+                step: {
+                    /** @description Unique in the definition. */
+                    name: components["schemas"]["DefinitionJson"]["$defs"]["name"];
+                    /** @description A reservation: tried, then confirmed or cancelled. */
+                    tcc?: {
+                        /** @description Reserves. */
+                        try: components["schemas"]["DefinitionJson"]["$defs"]["address"];
+                        /** @description Keeps what was reserved. Absent: nothing to call. */
+                        confirm?: components["schemas"]["DefinitionJson"]["$defs"]["address"];
+                        /** @description Gives it back. Absent: nothing to call. */
+                        cancel?: components["schemas"]["DefinitionJson"]["$defs"]["address"];
+                    };
+                    /** @description A plain step: done at once. */
+                    step?: {
+                        /** @description Does it. */
+                        do: components["schemas"]["DefinitionJson"]["$defs"]["address"];
+                        /** @description Undoes it. Absent: nothing to call. */
+                        compensate?: components["schemas"]["DefinitionJson"]["$defs"]["address"];
+                    };
+                    /** @description The steps it comes after. Default: it starts at once. */
+                    after?: components["schemas"]["DefinitionJson"]["$defs"]["name"][];
+                    /** @description The command: any JSON, mapped as 'result' is. Default: the saga's whole input. */
+                    input?: unknown;
+                    /** @description The point of no return; at most one. */
+                    pivot?: boolean;
+                    /** @description It changes nothing. */
+                    readOnly?: boolean;
+                    /** @description How long one attempt may take. Default PT10S. */
+                    timeout?: components["schemas"]["DefinitionJson"]["$defs"]["duration"];
+                    /** @description How an unknown outcome is asked again. */
+                    retry?: {
+                        /** @description All tries, the first included. Default 5. */
+                        attempts?: number;
+                        /** @description The first delay. Default PT0.2S. */
+                        first?: components["schemas"]["DefinitionJson"]["$defs"]["duration"];
+                        /** @description The longest delay. Default PT30S. */
+                        max?: components["schemas"]["DefinitionJson"]["$defs"]["duration"];
+                        /** @description By what each delay grows. Default 2. */
+                        factor?: number;
+                    };
+                    /** @description Added to the saga's; the step's win. */
+                    headers?: components["schemas"]["DefinitionJson"]["$defs"]["headers"];
+                    /** @description Further HTTP statuses that mean refused. */
+                    refuseOn?: number[];
+                    /** @description Within what time the outcome follows a 202. Default PT10M. */
+                    callbackWithin?: components["schemas"]["DefinitionJson"]["$defs"]["duration"];
+                } & (unknown | unknown);
+            };
+        };
+        /** @description A JSON Schema, 2020-12. */
+        Schema: Record<string, never>;
         Health: {
             status: string;
             /** @enum {string} */
@@ -2348,6 +2559,10 @@ export interface components {
             parameter?: string;
             path?: string;
             traceId?: string;
+            errors?: {
+                path: string;
+                message: string;
+            }[];
         };
         "book-trip.input": {
             city: string;

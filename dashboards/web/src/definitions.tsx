@@ -28,12 +28,12 @@ function All() {
       <Head title={starting ? 'Start a saga' : 'Definitions'}><small>{starting ? 'of which definition?' : ''}</small></Head>
       {error ? <Trouble error={error as ApiError} again={() => void refetch()} /> : data && names.length === 0 ? <section className="card"><Empty icon="graph" title="No definition is loaded">Register one with AddSaga in the host.</Empty></section> : (
         <section className="card" aria-label="Definitions"><div className="scroll"><table className="cards defs">
-          <thead><tr><th>Definition</th><th>Versions</th><th>Steps</th><th>Participants</th><th>Commit point</th><th className="num">In flight</th><th className="num">Stuck</th><th /></tr></thead>
+          <thead><tr><th>Definition</th><th>Versions</th><th>Steps</th><th>Participants</th><th>Commit point</th><th className="num">In flight</th><th className="num">Stuck</th><th><span className="sr">Start</span></th></tr></thead>
           <tbody>{names.map(([name, versions]) => {
             const newest = versions.at(-1)!
             return (
               <tr key={name}>
-                <td><a href={to(['definitions', name])}><b>{name}</b></a> {newest.source === 'json' && <span className="flag">JSON</span>}</td>
+                <td><a href={to(['definitions', name])}><b>{name}</b></a> {newest.source !== 'code' && <span className="flag">JSON</span>}</td>
                 <td>{versions.map(each => <a key={each.version} href={to(['definitions', name], { version: String(each.version) })}>v{each.version} </a>)}</td>
                 <td className="wide">{newest.steps.length}</td>
                 <td className="wide">{[...new Set(newest.steps.map(participantOf).filter(Boolean))].join(', ')}</td>
@@ -71,7 +71,7 @@ function One({ name }: { name: string }) {
   const timeout = isoDuration(data.timeout)
   return (
     <>
-      <Head title={name}><span className="flag">v{data.version}</span>{data.source === 'json' && <span className="flag">JSON</span>}<span className="grow" />
+      <Head title={name}><span className="flag">v{data.version}</span>{data.source !== 'code' && <span className="flag">JSON</span>}<span className="grow" />
         <Segments label="Drawn as" value={view} onChange={setView} options={[['graph', 'Graph'], ['json', 'JSON'], ['mermaid', 'Mermaid']]} />
         <button type="button" className="btn" disabled={verification.isPending} onClick={() => verification.mutate()}><Icon name="shield" />{verification.isPending ? 'Verifying…' : 'Verify'}</button></Head>
       <dl className="facts">

@@ -42,7 +42,7 @@ export function Waiting() {
         <section className="card" aria-label="Waiting">
           {shown.length === 0 ? (isPending ? <div className="loading">Loading…</div> : <Empty icon="check" title="Nothing waits">Every saga that was started has ended.</Empty>) : (
             <div className="scroll"><table className="cards waits">
-              <thead><tr><th>For</th><th>Saga</th><th>Step</th><th>Waits for</th><th className="num">Attempts</th><th className="num">Next</th><th>Since</th><th /></tr></thead>
+              <thead><tr><th>For</th><th>Saga</th><th>Step</th><th>Waits for</th><th className="num">Attempts</th><th className="num">Next</th><th>Since</th><th><span className="sr">Action</span></th></tr></thead>
               <tbody>{shown.slice(0, 300).map(saga => {
                 const each = kinds[kindOf(saga)]
                 return (

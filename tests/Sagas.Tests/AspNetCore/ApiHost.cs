@@ -85,6 +85,10 @@ internal sealed class BreakableStore : ISagaStore
 
     public ValueTask<DateTimeOffset?> OldestUnfinishedAsync(CancellationToken cancel) => Working.OldestUnfinishedAsync(cancel);
 
+    public ValueTask<DefinitionOutcome> SaveDefinitionAsync(StoredDefinition definition, CancellationToken cancel) => Working.SaveDefinitionAsync(definition, cancel);
+
+    public ValueTask<IReadOnlyList<StoredDefinition>> DefinitionsAsync(CancellationToken cancel) => Working.DefinitionsAsync(cancel);
+
     public ValueTask DisposeAsync() => _inner.DisposeAsync();
 }
 
@@ -173,12 +177,12 @@ internal sealed class ApiHost : IAsyncDisposable
 
     public SagaEngine Engine => _app.Services.GetRequiredService<SagaEngine>();
 
-    public static async Task<ApiHost> StartAsync(Func<CommandItem, ReplyItem?>? script = null, Action<SagasOptions>? options = null, Action<WebApplication>? map = null)
+    public static async Task<ApiHost> StartAsync(Func<CommandItem, ReplyItem?>? script = null, Action<SagasOptions>? options = null, Action<WebApplication>? map = null, ISagaStore? store = null)
     {
         var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
         builder.WebHost.UseKestrelCore().UseUrls("http://127.0.0.1:0");
         builder.Services.AddRoutingCore().AddLogging();
-        builder.Services.AddSingleton<ISagaStore>(new BreakableStore());
+        builder.Services.AddSingleton(store ?? new BreakableStore());
         var participants = new ScriptedTransport { Script = script ?? ScriptedTransport.Ok };
         builder.Services.AddSingleton<ITransport>(participants);
         builder.Services.AddSagas(s => s.AddSaga<BookTrip>().AddSaga<Reserve>().AddSaga<ReserveAgain>().Configure(o =>
@@ -206,6 +210,9 @@ internal sealed class ApiHost : IAsyncDisposable
         if (type is not null) content.Headers.ContentType = MediaTypeHeaderValue.Parse(type);
         return Send(HttpMethod.Post, path, content, headers);
     }
+
+    public Task<Reply> Put(string path, string body, string type = "application/json") =>
+        Send(HttpMethod.Put, path, new ByteArrayContent(Encoding.UTF8.GetBytes(body)) { Headers = { ContentType = MediaTypeHeaderValue.Parse(type) } });
 
     public async Task<Reply> Send(HttpMethod method, string path, HttpContent? content = null, params (string Name, string Value)[] headers)
     {
