@@ -15,6 +15,8 @@ export type Definition = Schemas['Definition']
 /** A step as far as it is known: of a definition that is no longer loaded only the graph is left. */
 export type DefinitionStep = Partial<Schemas['DefinitionStep']> & Pick<Schemas['DefinitionStep'], 'name' | 'kind' | 'after' | 'pivot' | 'readOnly'>
 export type Stats = Schemas['Stats']
+export type FailureGroup = Schemas['FailureGroup']
+export type WaitingStep = Schemas['WaitingStep']
 export type Problem = Schemas['Problem']
 
 /** The directory that the page was served from: the API stands beside it, under any path base. */

@@ -149,7 +149,7 @@ public sealed partial class DashboardTests(Browser browser) : IClassFixture<Brow
 
         // Paused, nothing is counted any more.
         await visit.Button("Pause live updates").First.ClickAsync();
-        await Expect(visit.Text("Paused").First).ToBeVisibleAsync();
+        await Expect(visit.Page.Locator("main").GetByText("Paused")).ToBeVisibleAsync();
         visit.Wrongs.ShouldBeEmpty();
     }
 
