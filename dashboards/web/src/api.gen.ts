@@ -1904,10 +1904,13 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Numbers of the last minute */
+        /** Numbers: counts of all sagas, rates of this node's last minute */
         get: {
             parameters: {
-                query?: never;
+                query?: {
+                    /** @description The definition's name. */
+                    definition?: string;
+                };
                 header?: never;
                 path?: never;
                 cookie?: never;
@@ -1923,8 +1926,271 @@ export interface paths {
                         "application/json": components["schemas"]["Stats"];
                     };
                 };
+                /** @description Not there. */
+                404: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
                 /** @description The store does not answer; see Retry-After. */
                 503: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Any other error. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/stats/definitions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The same numbers for each definition */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["StatsByDefinition"];
+                    };
+                };
+                /** @description The store does not answer; see Retry-After. */
+                503: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Any other error. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/stats/series": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** This node's numbers over time, since it started: 5 seconds apart up to 15 minutes, else a minute */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description The definition's name. */
+                    definition?: string;
+                    /** @description How far back. Default 15. */
+                    minutes?: number;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["StatsSeries"];
+                    };
+                };
+                /** @description Something in the request does not fit; `detail` names it. */
+                400: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Not there. */
+                404: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Any other error. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/failures": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What fails, grouped: this node's unfinished sagas, and those that ended in the last 24 hours since it started */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description The definition's name. */
+                    definition?: string;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Failures"];
+                    };
+                };
+                /** @description Not there. */
+                404: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Any other error. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/waiting": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** This node's steps that wait, the longest first */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description Any of these statuses. */
+                    status?: ("Running" | "Confirming" | "Compensating" | "Stuck" | "Completed" | "Compensated" | "Terminated")[];
+                    /** @description The definition's name. */
+                    definition?: string;
+                    /** @description `key:value`, as often as needed. */
+                    tag?: string[];
+                    /** @description The step a saga is at. */
+                    step?: string;
+                    /** @description The code of an error that an unfinished saga has; with `step`, that this step has. */
+                    error?: string;
+                    /** @description The start of an id, or a whole tag value. */
+                    q?: string;
+                    /** @description Started then or later. */
+                    startedAfter?: string;
+                    /** @description Started before then. */
+                    startedBefore?: string;
+                    /** @description For what a step waits. Default: anything. */
+                    kind?: "retry" | "reply" | "timer" | "signal" | "operator";
+                    /** @description The most items. Default 50. */
+                    limit?: number;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Waiting"];
+                    };
+                };
+                /** @description Something in the request does not fit; `detail` names it. */
+                400: {
                     headers: {
                         [name: string]: unknown;
                     };
@@ -2364,6 +2630,8 @@ export interface components {
             startedPerSecond: number;
             completedPerSecond: number;
             compensatedPerSecond: number;
+            terminatedPerSecond: number;
+            failedPerSecond: number;
             latencyMs: {
                 p50: number;
                 p95: number;
@@ -2371,6 +2639,105 @@ export interface components {
             };
             /** Format: date-time */
             oldestUnfinishedAt: string | null;
+        };
+        StatsByDefinition: {
+            items: {
+                definition: string;
+                version: number;
+                stats: components["schemas"]["Stats"];
+            }[];
+        };
+        StatsSeries: {
+            definition: string | null;
+            span: string;
+            items: {
+                /** Format: date-time */
+                time: string;
+                startedPerSecond: number;
+                completedPerSecond: number;
+                compensatedPerSecond: number;
+                terminatedPerSecond: number;
+                failedPerSecond: number;
+                latencyMs: {
+                    p50: number;
+                    p95: number;
+                    p99: number;
+                } | null;
+                inFlight: {
+                    Running: number;
+                    Confirming: number;
+                    Compensating: number;
+                    Stuck: number;
+                };
+            }[];
+        };
+        Failures: {
+            window: string;
+            span: string;
+            omitted: number;
+            items: components["schemas"]["FailureGroup"][];
+        };
+        FailureGroup: {
+            definition: string;
+            version: number;
+            step: string | null;
+            /** @enum {string|null} */
+            phase: "try" | "confirm" | "cancel" | "do" | "compensate" | "check" | null;
+            code: string;
+            message: string;
+            refused: boolean;
+            count: number;
+            byStatus: {
+                Running: number;
+                Confirming: number;
+                Compensating: number;
+                Stuck: number;
+                Completed: number;
+                Compensated: number;
+                Terminated: number;
+            };
+            attempts: number;
+            /** Format: date-time */
+            firstAt: string;
+            /** Format: date-time */
+            lastAt: string;
+            series: number[];
+        };
+        Waiting: {
+            byKind: {
+                retry: number;
+                reply: number;
+                timer: number;
+                signal: number;
+                operator: number;
+            };
+            items: components["schemas"]["WaitingStep"][];
+        };
+        WaitingStep: {
+            saga: string;
+            definition: string;
+            version: number;
+            /** @enum {string} */
+            status: "Running" | "Confirming" | "Compensating" | "Stuck" | "Completed" | "Compensated" | "Terminated";
+            paused: boolean;
+            step: string;
+            /** @enum {string|null} */
+            phase: "try" | "confirm" | "cancel" | "do" | "compensate" | "check" | null;
+            /** @enum {string} */
+            kind: "retry" | "reply" | "timer" | "signal" | "operator";
+            waitingFor: string | null;
+            /** Format: date-time */
+            since: string;
+            /** Format: date-time */
+            dueAt: string | null;
+            attempts: number;
+            failures: number;
+            stuck: boolean;
+            error: {
+                step: string | null;
+                code: string;
+                message: string;
+            } | null;
         };
         Missed: {
             count: number;
@@ -2398,6 +2765,26 @@ export interface components {
             pivot: string | null;
             steps: components["schemas"]["DefinitionStep"][];
             versions: number[];
+            inFlight: {
+                byVersion: {
+                    version: number;
+                    sagas: number;
+                }[];
+                byStatus: {
+                    Running: number;
+                    Confirming: number;
+                    Compensating: number;
+                    Stuck: number;
+                };
+                steps: {
+                    name: string;
+                    first: number;
+                    second: number;
+                    held: number;
+                    retrying: number;
+                    stuck: number;
+                }[];
+            };
             inputSchema: unknown;
             resultSchema: unknown;
             json: unknown;
