@@ -37,8 +37,9 @@ export function Failures() {
     setTrouble(null)
     try {
       const page = await ask(api.GET('/api/v1/sagas', { params: { query: { ...toApi(filtersOf(group), now()), limit: 100 } } }))
-      if (page.items.length === 0) setTrouble(new Error('None of its sagas is open any more.'))
-      else if (page.next === null) setDoing({ act: which, sagas: page.items })
+      const mine = page.items.filter(saga => group.phase === null || saga.phase === group.phase)
+      if (mine.length === 0) setTrouble(new Error('None of its sagas is open any more.'))
+      else if (page.next === null) setDoing({ act: which, sagas: mine })
       else setBulk({ act: which, filters: filtersOf(group) })
     } catch (fault) {
       setTrouble(asError(fault))
@@ -53,7 +54,7 @@ export function Failures() {
         <section className="card" aria-label="Failures">
           {items.length === 0 ? (isPending ? <div className="loading">Loading…</div> : <Empty icon="check" title="Nothing has failed">Refusals and errors gather here as they come.</Empty>) : (
             <div className="scroll"><table className="cards groups two-line">
-              <thead><tr><th><span className="sr">Open the group</span></th><th>Error</th><th>Step, phase</th><th className="num">Sagas</th><th>{window === null ? 'When' : exact(window)}</th><th>Last seen</th><th>Where they are now</th></tr></thead>
+              <thead><tr><th><span className="sr">Open the group</span></th><th>Error</th><th>Step, phase</th><th className="num">Sagas</th><th>{window === null ? 'When' : window === 86_400_000 ? '24 h' : exact(window)}</th><th>Last seen</th><th>Where they are now</th></tr></thead>
               <tbody>{items.map(group => <Group key={keyOf(group)} group={group} open={shown === keyOf(group)} act={which => void act(which, group)} />)}</tbody>
             </table></div>
           )}
@@ -92,14 +93,16 @@ function Inside({ group, act }: { group: FailureGroup; act: (which: Act) => void
   const shapesOf = useShapes()
   const { data } = useQuery({ queryKey: ['failures', keyOf(group)], refetchInterval: useInterval(3000, 3000), queryFn: ({ signal }) => ask(api.GET('/api/v1/sagas', { params: { query: { ...toApi(filters, now()), limit: 20 } }, signal })) })
   const total = openOf(group)
+  // The API filters by step and code; the phase is told apart here.
+  const mine = data?.items.filter(saga => group.phase === null || saga.phase === group.phase) ?? []
   return (
     <>
       <div className="alert" data-p={group.refused ? 'none' : 'fault'}><Icon name={group.refused ? 'refused' : group.byStatus.Stuck > 0 ? 'stuck' : 'error'} />
         <div><h2><em>{group.step ?? 'The saga'} {group.refused ? 'says no' : `fails in ${group.phase ?? 'its turn'}`}:</em> {group.message}</h2>
           <p>{total === 0 ? `All ${count(group.count)} have ended: nobody is needed.` : group.byStatus.Stuck > 0 ? `${group.byStatus.Stuck} of ${count(group.count)} are stuck and need a person. Mend what ${group.step ?? 'it'} calls, then retry.` : `${total} of ${count(group.count)} are still open; they are asked again by themselves.`}</p></div>
-        <div className="row wrap"><button type="button" className="btn primary" disabled={total === 0} onClick={() => act('retry')}><Icon name="retry" />Retry {total === 0 ? '' : total}…</button><button type="button" className="btn" disabled={total === 0} onClick={() => act('cancel')}><Icon name="back" />Cancel…</button><a className="btn" href={to(['sagas'], toQuery(total === 0 ? { ...none, definition: group.definition, status: ['Compensated'] } : filters))}>Open in Sagas</a></div></div>
-      {data && data.items.length > 0 && <table aria-label="Sagas of this group"><thead><tr><th>Saga</th><th>Steps</th><th className="num">Attempts</th><th>Last error</th><th className="num">Next</th><th className="num">For</th></tr></thead>
-        <tbody>{data.items.map(saga => <tr key={saga.id}><td><a className="id" href={to(['sagas', saga.id], saga.step ? { step: saga.step } : {})}>{saga.id}</a></td><td><Strip shapes={shapesOf(saga.definition, saga.version)} saga={saga} short /></td><td className="num"><b>{saga.attempts}</b></td><td className="fill">{saga.stepError?.message}</td><td className="num"><Due at={saga.nextAttemptAt} /></td><td className="num"><Took from={saga.startedAt} to={saga.finishedAt} /></td></tr>)}</tbody></table>}
+        <div className="row wrap"><button type="button" className="btn primary" disabled={total === 0} onClick={() => act('retry')}><Icon name="retry" />Retry{total === 0 ? '' : ` ${total}`}…</button><button type="button" className="btn" disabled={total === 0} onClick={() => act('cancel')}><Icon name="back" />Cancel…</button><a className="btn" href={to(['sagas'], toQuery(total === 0 ? { ...none, definition: group.definition, status: ['Compensated'] } : filters))}>Open in Sagas</a></div></div>
+      {mine.length > 0 && <table aria-label="Sagas of this group"><thead><tr><th>Saga</th><th>Steps</th><th className="num">Attempts</th><th>Last error</th><th className="num">Next</th><th className="num">For</th></tr></thead>
+        <tbody>{mine.map(saga => <tr key={saga.id}><td><a className="id" href={to(['sagas', saga.id], saga.step ? { step: saga.step } : {})}>{saga.id}</a></td><td><Strip shapes={shapesOf(saga.definition, saga.version)} saga={saga} short /></td><td className="num"><b>{saga.attempts}</b></td><td className="fill">{saga.stepError?.message}</td><td className="num"><Due at={saga.nextAttemptAt} /></td><td className="num"><Took from={saga.startedAt} to={saga.finishedAt} /></td></tr>)}</tbody></table>}
     </>
   )
 }

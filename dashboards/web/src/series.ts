@@ -3,7 +3,7 @@ import { useQuery } from '@tanstack/react-query'
 import { useMemo, useSyncExternalStore } from 'react'
 import { api, ask, type Stats } from './api'
 import { useInterval } from './live'
-import { now } from './time'
+import { isoDuration, now } from './time'
 
 /** Rates per second and latencies in milliseconds at a time in seconds since 1970; a latency is null while nothing ended. */
 export interface Point { at: number; started: number; completed: number; compensated: number; p50: number | null; p95: number | null; p99: number | null }
@@ -28,11 +28,14 @@ export function useSeries(minutes: number): readonly Point[] {
   })
   return useMemo(() => {
     const from = now() / 1000 - minutes * 60
+    // The last span is still going on: half of it would look like a fall.
+    const span = (isoDuration(data?.span) ?? 0) / 1000
     const kept = (data?.items ?? []).map((item): Point => ({
       at: Math.round(Date.parse(item.time) / 1000), started: item.startedPerSecond, completed: item.completedPerSecond, compensated: item.compensatedPerSecond,
       p50: item.latencyMs?.p50 ?? null, p95: item.latencyMs?.p95 ?? null, p99: item.latencyMs?.p99 ?? null,
     }))
     // The server's points are spans, the feed's are sliding minutes: one kind in a picture, unless there is nothing else.
-    return (kept.length > 1 ? kept : live).filter(point => point.at >= from)
+    const whole = kept.filter(point => point.at + span <= now() / 1000 + 1)
+    return (whole.length > 1 ? whole : live).filter(point => point.at >= from)
   }, [data, live, minutes])
 }

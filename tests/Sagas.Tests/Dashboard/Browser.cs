@@ -18,14 +18,12 @@ public sealed class Browser : IAsyncLifetime
     private IBrowser? _browser;
 
     /// <summary>To the server, without a browser.</summary>
-    public HttpClient Http => _dev ?? _trip!.Http;
-    private HttpClient? _dev;
+    public HttpClient Http => _trip!.Http;
 
     public string Url => Http.BaseAddress!.ToString();
 
     public async ValueTask InitializeAsync()
     {
-        if (Environment.GetEnvironmentVariable("DEVURL") is { } dev) _dev = new HttpClient { BaseAddress = new Uri(dev) }; else
         _trip = await TripProcess.StartAsync(_data, traffic: 20);
         _playwright = await Playwright.CreateAsync();
         _browser = await _playwright.Chromium.LaunchAsync(new() { ExecutablePath = Executable(), Args = Flags });
