@@ -17,6 +17,9 @@ internal static class DashboardFiles
     public const string Policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; worker-src 'self'; connect-src 'self'; "
         + "base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
+    // A host that has a page of its own at / keeps it.
+    private const int Last = 1000;
+
     private const string Prefix = "dashboard/";
 
     private static readonly FrozenDictionary<string, Lazy<BuiltFile>> Built = typeof(DashboardFiles).Assembly.GetManifestResourceNames()
@@ -46,9 +49,9 @@ internal static class DashboardFiles
     public static void Map(IEndpointRouteBuilder all, Func<RequestDelegate, RequestDelegate> guard)
     {
         string[] reading = ["GET", "HEAD"];
-        all.MapMethods("/", reading, guard(PageAsync)).WithDisplayName("GET / (dashboard)");
+        all.MapMethods("/", reading, guard(PageAsync)).WithDisplayName("GET / (dashboard)").WithOrder(Last);
         foreach (var (path, file) in Built)
-            all.MapMethods("/" + path, reading, guard(http => FileAsync(http, path, file.Value))).WithDisplayName($"GET /{path}");
+            all.MapMethods("/" + path, reading, guard(http => FileAsync(http, path, file.Value))).WithDisplayName($"GET /{path}").WithOrder(Last);
     }
 
     private static Task PageAsync(HttpContext http)

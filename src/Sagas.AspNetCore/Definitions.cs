@@ -41,7 +41,15 @@ internal static class Definitions
         var definition = Parse(given);
         if (definition.Name != name)
             throw Problem.BadDefinition([new DefinitionFault("$.name", $"The definition is called '{definition.Name}', and the path says '{Problem.Short(name)}'. Put it under its own name.")]).Thrown();
-        var put = await http.Engine().PutDefinitionAsync(definition, http.RequestAborted);
+        DefinitionResult put;
+        try
+        {
+            put = await http.Engine().PutDefinitionAsync(definition, http.RequestAborted);
+        }
+        catch (DefinitionJsonException e)
+        {
+            throw Problem.BadDefinition(e.Faults).Thrown();
+        }
         if (put.Outcome == DefinitionOutcome.Conflict) throw Problem.VersionTaken(put.Problem!).Thrown();
         var request = http.Request;
         http.Response.Headers.Location = $"{request.PathBase.Add(request.Path).ToUriComponent()}?version={definition.Version}";

@@ -65,9 +65,12 @@ public sealed class SagaEngine : IHostedLifecycleService
     /// that <see cref="HttpOptions.RestHosts"/> names.
     /// </summary>
     /// <exception cref="StoreUnavailableException">Whether it is kept is unknown: repeat.</exception>
+    /// <exception cref="DefinitionJsonException">It has steps that this node does not reach.</exception>
     public async ValueTask<DefinitionResult> PutDefinitionAsync(SagaDefinition definition, CancellationToken cancel = default)
     {
         ArgumentNullException.ThrowIfNull(definition);
+        if (_parts.Definitions.Unreachable(definition).ToArray() is { Length: > 0 } unreachable)
+            throw new DefinitionJsonException([.. unreachable.Select(fault => new DefinitionFault($"$.steps['{fault.Step.Name}']", fault.Message))]);
         if (definition.Json is not { } json) throw new ArgumentException($"'{definition}' is written in C#. Add it with AddSaga.", nameof(definition));
         if (!_open) throw new StoreUnavailableException("The engine is not running. Repeat later.");
         definition.Source = DefinitionSource.Rest;

@@ -53,6 +53,18 @@ public sealed partial class DashboardFilesTests
     }
 
     [Fact]
+    public async Task A_host_that_has_a_page_of_its_own_at_the_root_keeps_it()
+    {
+        await using var api = await ApiHost.StartAsync(map: app =>
+        {
+            app.MapSagas();
+            app.MapGet("/", () => "mine");
+        });
+        (await api.Get("/")).Text.ShouldBe("mine");
+        (await api.Get("/api/v1/sagas")).Status.ShouldBe(200);
+    }
+
+    [Fact]
     public async Task No_other_origin_may_read_an_answer()
     {
         await using var api = await ApiHost.StartAsync();
