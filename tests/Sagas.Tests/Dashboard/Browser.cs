@@ -1,6 +1,5 @@
 using System.Collections.Concurrent;
 using Microsoft.Playwright;
-using Sagas.Tests.Examples;
 using Xunit;
 
 namespace Sagas.Tests.Dashboard;
@@ -13,7 +12,7 @@ public sealed class Browser : IAsyncLifetime
         "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
     ];
     private readonly string _data = Directory.CreateTempSubdirectory("sagas-dashboard").FullName;
-    private TripProcess? _trip;
+    private RunningProgram? _trip;
     private IPlaywright? _playwright;
     private IBrowser? _browser;
 
@@ -24,7 +23,7 @@ public sealed class Browser : IAsyncLifetime
 
     public async ValueTask InitializeAsync()
     {
-        _trip = await TripProcess.StartAsync(_data, traffic: 20);
+        _trip = await RunningProgram.StartAsync("Trip.dll", "Trip books trips at ", "--data", _data, "--urls", "http://127.0.0.1:0", "--traffic", "20");
         _playwright = await Playwright.CreateAsync();
         _browser = await _playwright.Chromium.LaunchAsync(new() { ExecutablePath = Executable(), Args = Flags });
     }
