@@ -106,7 +106,9 @@ export function useSagaEvents(id: string, ended: boolean, changed: () => void): 
   const live = useLive()
   const latest = useRef(changed)
   useEffect(() => { latest.current = changed })
-  const stopped = live === 'paused' || ended
+  // A browser keeps six connections to a host: tabs that nobody looks at hold none.
+  const hidden = useSyncExternalStore(watcher => (document.addEventListener('visibilitychange', watcher), () => document.removeEventListener('visibilitychange', watcher)), () => document.hidden)
+  const stopped = live === 'paused' || ended || hidden
   const [mine, setMine] = useState<LiveState>('polling')
   useEffect(() => {
     if (stopped) return
@@ -120,5 +122,5 @@ export function useSagaEvents(id: string, ended: boolean, changed: () => void): 
     stream.onerror = () => { setMine('polling'); poll ??= setInterval(() => { if (!document.hidden) latest.current() }, 1000) }
     return () => { stream.close(); clearTimeout(wait); clearInterval(poll) }
   }, [id, stopped])
-  return ended ? 'ended' : stopped ? 'paused' : mine
+  return ended ? 'ended' : live === 'paused' ? 'paused' : mine
 }

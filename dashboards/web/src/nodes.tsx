@@ -10,7 +10,7 @@ import { request } from './rest'
 import { Head } from './shell'
 import { age, count } from './time'
 
-interface Node { id: string; startedAt: string; heartbeatAt: string; sagas: number; partitions?: number[]; self?: boolean }
+interface Node { id: string; startedAt: string; heartbeatAt: string; sagas: number; alive?: boolean }
 interface Letter { id: string; queue?: string; at?: string; reason?: string; item?: unknown }
 
 export function Nodes() {
@@ -47,7 +47,7 @@ function NodeTable({ items }: { items: Node[] }) {
     <div className="scroll"><table className="cards"><thead><tr><th>Node</th><th>Started</th><th>Last heard of</th><th className="num">Sagas</th></tr></thead>
       <tbody>{items.map(node => {
         const silent = now - Date.parse(node.heartbeatAt)
-        return <tr key={node.id}><td className="id">{node.id}</td><td><Time at={node.startedAt} /></td><td className={silent > 15_000 ? 'bad' : ''}>{silent < 2000 ? 'now' : `${age(silent)} ago`}</td><td className="num">{count(node.sagas)}</td></tr>
+        return <tr key={node.id}><td className="id">{node.id}</td><td><Time at={node.startedAt} /></td><td className={node.alive === false ? 'bad' : ''}>{silent < 2000 ? 'now' : `${age(silent)} ago`}{node.alive === false && ', taken for dead'}</td><td className="num">{count(node.sagas)}</td></tr>
       })}</tbody></table></div>
   )
 }

@@ -1,10 +1,12 @@
 // What was done to many at once, and by whom and why.
 import { useQuery } from '@tanstack/react-query'
+import { useState } from 'react'
+import { asError, ReasonForm } from './actions'
 import type { ApiError } from './api'
 import type { Operation } from './bulk'
 import { Icon } from './icons'
 import { useInterval } from './live'
-import { Empty, Json, Live, PauseButton, Time, Trouble } from './parts'
+import { Dialog, Empty, Live, PauseButton, Time, Trouble } from './parts'
 import { request } from './rest'
 import { to } from './route'
 import { Head } from './shell'
@@ -33,7 +35,8 @@ const Bar = ({ operation }: { operation: Operation }) => <span className="row"><
 
 function One({ id }: { id: string }) {
   const interval = useInterval(1000, 1000)
-  const { data, error } = useQuery<Operation>({ queryKey: ['operation', id], retry: false, refetchInterval: query => (query.state.data?.status === 'running' ? interval : false), queryFn: ({ signal }) => request<Operation>('GET', `/api/v1/operations/${encodeURIComponent(id)}`, undefined, signal) })
+  const { data, error, refetch } = useQuery<Operation>({ queryKey: ['operation', id], retry: false, refetchInterval: query => (query.state.data?.status === 'running' ? interval : false), queryFn: ({ signal }) => request<Operation>('GET', `/api/v1/operations/${encodeURIComponent(id)}`, undefined, signal) })
+  const [stopping, setStopping] = useState(false)
   if (error) return <Trouble error={error as ApiError} />
   if (!data) return null
   return (
@@ -43,8 +46,21 @@ function One({ id }: { id: string }) {
         <Bar operation={data} />
         <p role="status"><b>{count(data.done)} done</b>, {count(data.failed)} refused, of {count(data.matched)} that matched. {data.by && <>Asked by <b>{data.by}</b>: </>}“{data.reason}”</p>
         <p className="soft">Filter: <code>{filterText(data)}</code></p>
-        {data.errors.length > 0 && <details open><summary><Icon name="error" tone="fault" /> What was refused</summary><Json value={data.errors} label="Errors" /></details>}
+        {data.cancelledBy && <p>Stopped by <b>{data.cancelledBy}</b>: “{data.cancelReason}”. What was done stays done.</p>}
+        {data.errors.length > 0 && <details open><summary><Icon name="error" tone="fault" /> What was refused</summary><ul className="faults">{data.errors.map(each => <li key={each.id}><a className="id" href={to(['sagas', each.id])}>{each.id}</a> <span className="soft">{each.message}</span></li>)}</ul></details>}
+        {data.status === 'running' && <div><button type="button" className="btn danger" onClick={() => setStopping(true)}><Icon name="terminated" />Stop it…</button></div>}
       </div>
+      {stopping && <Stop id={id} close={() => { setStopping(false); void refetch() }} />}
     </section>
   )
+}
+
+function Stop({ id, close }: { id: string; close: () => void }) {
+  const [busy, setBusy] = useState(false)
+  const [error, setError] = useState<Error | null>(null)
+  const run = async (reason: string) => {
+    setBusy(true)
+    try { await request('POST', `/api/v1/operations/${encodeURIComponent(id)}/cancel`, { reason }); close() } catch (fault) { setError(asError(fault)); setBusy(false) }
+  }
+  return <Dialog open close={close} title="Stop the operation"><ReasonForm word="Stop it" icon="terminated" danger busy={busy} error={error} onDo={reason => void run(reason)}><p className="soft">Sagas that were not asked yet are left as they are. <b>What it did stays done.</b></p></ReasonForm></Dialog>
 }

@@ -24,6 +24,8 @@ public sealed class Browser : IAsyncLifetime
     public async ValueTask InitializeAsync()
     {
         _trip = await RunningProgram.StartAsync("Trip.dll", "Trip books trips at ", "--data", _data, "--urls", "http://127.0.0.1:0", "--traffic", "20");
+        // On a machine with much else to do a page may take its time; what is right is seen as soon as it is there.
+        Assertions.SetDefaultExpectTimeout(30_000);
         _playwright = await Playwright.CreateAsync();
         _browser = await _playwright.Chromium.LaunchAsync(new() { ExecutablePath = Executable(), Args = Flags });
     }
@@ -35,7 +37,7 @@ public sealed class Browser : IAsyncLifetime
         {
             ViewportSize = new() { Width = width, Height = height }, ColorScheme = dark ? ColorScheme.Dark : ColorScheme.Light, ReducedMotion = ReducedMotion.Reduce, Locale = "en-GB",
         });
-        context.SetDefaultTimeout(15_000);
+        context.SetDefaultTimeout(30_000);
         var visit = new Visit(context, await context.NewPageAsync(), Url);
         await visit.Page.GotoAsync(Url + hash);
         return visit;

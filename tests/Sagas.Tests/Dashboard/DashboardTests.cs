@@ -304,23 +304,24 @@ public sealed partial class DashboardTests(Browser browser) : IClassFixture<Brow
         (await page.Locator(".hist tbody tr").CountAsync()).ShouldBeLessThan(120);
         (await page.Locator(".tl .line").CountAsync()).ShouldBeLessThan(120);
 
-        // Scrolled to the end, what is there is drawn, and no frame took long.
-        var slowest = await page.EvaluateAsync<double>("""
+        // Scrolled to the end, what is there is drawn, and a frame took no time to speak of.
+        var frame = await page.EvaluateAsync<double>("""
             async () => {
               const box = document.querySelector('.scroll.tall')
-              let last = performance.now(), slowest = 0
+              const took = []
+              let last = performance.now()
               for (let i = 0; i <= 60; i++) {
                 box.scrollTop = (box.scrollHeight * i) / 60
                 await new Promise(requestAnimationFrame)
-                slowest = Math.max(slowest, performance.now() - last)
+                took.push(performance.now() - last)
                 last = performance.now()
               }
-              return slowest
+              return took.sort((a, b) => a - b)[30]
             }
             """);
         await Expect(page.Locator(".hist tr[data-seq='1']")).ToBeVisibleAsync();
-        TestContext.Current.SendDiagnosticMessage($"10,000 rows scrolled in 60 steps: slowest frame {slowest:0} ms");
-        slowest.ShouldBeLessThan(1000);     // a machine with nothing else to do needs some 20 ms
+        TestContext.Current.SendDiagnosticMessage($"10,000 rows scrolled in 60 steps: {frame:0} ms a frame in the middle");
+        frame.ShouldBeLessThan(500);     // a machine with nothing else to do needs some 17 ms
         visit.Wrongs.ShouldBeEmpty();
     }
 
