@@ -23,7 +23,7 @@ internal enum Deed
 internal enum Handling { Ok, Refuse, FailBefore, FailAfter, Busy }
 
 /// <summary>A decision in the making, remembered: the same state and event always give the same.</summary>
-internal sealed record Consequence(int Next, bool Urgent, ImmutableArray<(int Step, Phase Phase, bool Probe)> Sends, string? Broken);
+internal sealed record Consequence(int Next, bool Urgent, ImmutableArray<(int Step, Phase Phase, bool Probe)> Sends);
 
 /// <summary>One state of the world, unpacked.</summary>
 internal struct World
@@ -250,7 +250,6 @@ internal sealed class ExplorerWorld
     private void Happen(int what)
     {
         var then = Consider(_next.Memory, what);
-        Broken ??= then.Broken;
         if (!then.Urgent)
         {
             _next.Memory = then.Next;
@@ -363,10 +362,10 @@ internal sealed class ExplorerWorld
         var second = cell & Cell.SecondMask;
         return command switch
         {
-            Cell.ForwardNow or Cell.ForwardOld => ForwardReaches(s, cell) ? _forward[Cell.Effect(cell) == StepEffect.None ? 1 : 0] : NoChoice,
+            Cell.ForwardNow or Cell.ForwardOld => ForwardReaches(s, cell) ? _forward[MayRefuse(s, cell) ? 1 : 0] : NoChoice,
             Cell.ConfirmNow or Cell.ConfirmOld => second is Cell.NoSecond or Cell.ConfirmBegun && row == Cell.RowOk ? _second : NoChoice,
             Cell.UndoNow or Cell.UndoOld => UndoReaches(cell) ? _second : NoChoice,
-            _ => row == Cell.RowStarted && second == Cell.NoSecond ? _forward[Cell.Effect(cell) == StepEffect.None ? 1 : 0] : NoChoice,
+            _ => row == Cell.RowStarted && second == Cell.NoSecond ? _forward[MayRefuse(s, cell) ? 1 : 0] : NoChoice,
         };
     }
 
@@ -374,7 +373,12 @@ internal sealed class ExplorerWorld
 
     private Handling[] _second => field ??= _bounds.Errors ? [Handling.Ok, Handling.FailBefore, Handling.FailAfter] : [Handling.Ok];
 
-    // A handler that took effect under this key finds it again: it does not refuse what it has done.
+    // A do that took effect under this key finds it again and does not refuse; a try may, since its cancel does without the reservation. After the pivot
+    // a refusal is for an operator to resolve: nothing can be said of how that ends.
+    private bool MayRefuse(int s, uint cell) => !_saga.Steps[s].After.Any(IsPast) && (_saga.Steps[s].Kind == StepKind.Tcc || Cell.Effect(cell) == StepEffect.None);
+
+    private bool IsPast(int s) => _saga.Steps[s].Pivot || _saga.Steps[s].After.Any(IsPast);
+
     private Handling[] ForwardHandlings(bool mayRefuse) =>
     [
         Handling.Ok, .. mayRefuse ? [Handling.Refuse] : Array.Empty<Handling>(), .. _bounds.Errors ? [Handling.FailBefore, Handling.FailAfter] : Array.Empty<Handling>(),
@@ -639,11 +643,10 @@ internal sealed class ExplorerWorld
         var known = _consequences[state];
         if (known[what] is { } one) return one;
         var before = _states[state];
-        if (EventFor(before, what) is not { } happened) return known[what] = new Consequence(state, false, [], null);
+        if (EventFor(before, what) is not { } happened) return known[what] = new Consequence(state, false, []);
         var decision = _decide(_saga, before, happened, Now);
-        if (ReferenceEquals(decision.State, before)) return known[what] = new Consequence(state, false, [], null);
-        var broken = before.Ended ? $"P10: the saga has ended as {before.Course} and changes." : null;
-        return known[what] = new Consequence(Intern(decision.State), decision.IsUrgent(before, happened), Sends(decision), broken);
+        if (ReferenceEquals(decision.State, before)) return known[what] = new Consequence(state, false, []);
+        return known[what] = new Consequence(Intern(decision.State), decision.IsUrgent(before, happened), Sends(decision));
     }
 
     private ImmutableArray<(int, Phase, bool)> Sends(Decision decision) =>
@@ -711,8 +714,17 @@ internal sealed class ExplorerWorld
         };
         _states.Add(kept);
         _consequences.Add(new Consequence?[_events]);
-        _broken.Add(Invariants.Check(_saga, kept) is { Count: > 0 } broken ? broken[0] : null);
+        _broken.Add(Invariants.Check(_saga, kept) is { Count: > 0 } broken ? broken[0] : Stirs(kept) is { } stir ? $"P10: the saga has ended as {kept.Course}, and {stir.GetType().Name} changes it." : null);
         return id;
+    }
+
+    /// <summary>What an ended saga does not let pass; null: nothing, as it should be.</summary>
+    private SagaEvent? Stirs(SagaState saga)
+    {
+        if (!saga.Ended) return null;
+        for (var what = 0; what < _events - 1; what++)
+            if (EventFor(saga, what) is { } happened && !ReferenceEquals(_decide(_saga, saga, happened, Now).State, saga)) return happened;
+        return null;
     }
 }
 

@@ -102,8 +102,8 @@ public sealed class ExplorerTests(ITestOutputHelper output)
         yield return ("a try that comes after its cancel gets through", "pair", "cancel", ExplorerMutant.LateTryThrough, null);
         yield return ("a timeout counts as a refusal", "pair", "", ExplorerMutant.None, (saga, state, happened, now) => happened is SagaEvent.AttemptTimedOut late && late.Phase is Phase.Try
             ? Decider.Decide(saga, state, new SagaEvent.Replied(late.Step, late.Phase, late.Attempt, Outcome.Refused), now) : Decider.Decide(saga, state, happened, now));
-        yield return ("an attempt that went unheard is forgotten", "pair", "", ExplorerMutant.None, (saga, state, happened, now) =>
-            Decider.Decide(saga, state with { Steps = [.. state.Steps.Select(step => step with { Unknown = false })] }, happened, now));
+        yield return ("an attempt that went unheard is forgotten", "pair", "errors", ExplorerMutant.None, (saga, state, happened, now) =>
+            Decider.Decide(saga, state.Ended ? state : state with { Steps = [.. state.Steps.Select(step => step with { Unknown = false })] }, happened, now));
         yield return ("what was in flight is not undone", "pair", "cancel", ExplorerMutant.None, (saga, state, happened, now) => Mend(state, Decider.Decide(saga, state, happened, now), (was, step, i) =>
             step.Status == StepStatus.Cancelling && was.Status == StepStatus.Trying ? step with { Status = StepStatus.Refused, InFlight = false, Due = null } : step));
         yield return ("a compensation is skipped when the do's reply was lost", "plain", "cancel", ExplorerMutant.None, (saga, state, happened, now) => Mend(state, Decider.Decide(saga, state, happened, now), (was, step, i) =>
