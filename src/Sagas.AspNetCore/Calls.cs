@@ -41,12 +41,21 @@ internal static class Calls
         {
             Parameters = ["version", "tag", "priority"], Body = "Batch", Answers = [(202, "BatchOutcomes")], Problems = [400, 404, 413, 415, 429, 503],
         },
+        new("POST", "/api/v1/sagas", "Start a saga with a definition of its own", Starts.Inline)
+        {
+            Parameters = ["id", "Idempotency-Key", "wait", "tag", "priority", "traceparent"], Body = "InlineStart",
+            Answers = [(202, "Saga"), (200, "Saga")], Problems = [400, 413, 415, 422, 429, 503],
+        },
         new("GET", "/api/v1/sagas", "List sagas, newest first", Reads.List)
         {
             Parameters = [.. Filter, "limit", "cursor"], Answers = [(200, "SagaPage")], Problems = [400, 503],
         },
         new("GET", "/api/v1/sagas/counts", "Count sagas by status", Reads.Counts) { Parameters = Filter, Answers = [(200, "Counts")], Problems = [400, 503] },
         new("GET", "/api/v1/sagas/{id}", "One saga with its steps", Reads.Find) { Parameters = ["wait"], Answers = [(200, "Saga")], Problems = [400, 404, 503] },
+        new("GET", "/api/v1/sagas/{id}/definition", "The definition that a saga runs, also one of its own", Reads.Definition)
+        {
+            Answers = [(200, "Definition")], Problems = [400, 404, 503],
+        },
         new("GET", "/api/v1/sagas/{id}/history", "What happened to a saga, oldest first", Reads.History)
         {
             Parameters = ["limit", "cursor"], Answers = [(200, "HistoryPage")], Problems = [400, 404, 503],

@@ -20,6 +20,14 @@ internal static class Definitions
         return WriteAsync(http, Whole(http, Named(http)));
     }
 
+    /// <summary>A definition with all there is to it; one that came with its saga has no other versions.</summary>
+    public static Task WriteAsync(HttpContext http, SagaDefinition definition, bool inline)
+    {
+        var shape = Whole(http, definition);
+        if (inline) (shape["source"], shape["versions"]) = ("inline", new JsonArray(definition.Version));
+        return WriteAsync(http, shape);
+    }
+
     private static JsonObject Whole(HttpContext http, SagaDefinition definition)
     {
         var shape = Shape(definition);

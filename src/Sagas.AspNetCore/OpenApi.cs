@@ -213,7 +213,7 @@ internal static class OpenApi
         definitionStep["properties"]!["headers"] = tags.DeepClone();
         (string, JsonObject)[] definition =
         [
-            ("name", Text()), ("version", Whole(1)), ("source", OneOf("code", "file", "rest")), ("fingerprint", Text()), ("timeout", OrNull(Text())), ("pivot", OrNull(Text())),
+            ("name", Text()), ("version", Whole(1)), ("source", OneOf("code", "file", "rest", "inline")), ("fingerprint", Text()), ("timeout", OrNull(Text())), ("pivot", OrNull(Text())),
             ("steps", Many(Ref("DefinitionStep"))),
         ];
         var item = Required(Object(("id", Text()), ("input", Any()), ("tags", tags)), "input");
@@ -246,6 +246,7 @@ internal static class OpenApi
             ["BatchOutcomes"] = Object(("items", Many(Object(("id", OrNull(Text())), ("status", OneOf("accepted", "exists", "refused")),
                 ("problem", new JsonObject { ["anyOf"] = new JsonArray(Ref("Problem"), new JsonObject { ["type"] = "null" }) }))))),
             ["Reason"] = Required(Object(("reason", Text())), "reason"),
+            ["InlineStart"] = Required(Object(("definition", Ref("DefinitionJson")), ("id", Text()), ("input", Any()), ("tags", tags)), "definition"),
             ["Resolve"] = Required(Object(("outcome", OneOf("done", "notDone")), ("result", Any()), ("reason", Text())), "outcome", "reason"),
             ["Callback"] = Required(Object(("outcome", OneOf("ok", "refused", "error")), ("result", Any()), ("code", Text()), ("message", Text())), "outcome"),
             ["Problem"] = Required(Object(("type", Text()), ("title", Text()), ("status", Whole(400, 599)), ("detail", Text()), ("parameter", Text()), ("path", Text()),

@@ -25,7 +25,7 @@ internal static class Operators
         using var body = await Body.ObjectAsync(http, "{\"outcome\":\"done\",\"result\":…,\"reason\":\"…\"}");
         var resolved = ResolutionOf(body.RootElement, step, by);
         var saga = await http.Engine().FindAsync(id, http.RequestAborted) ?? throw Problem.UnknownSaga(id).Thrown();
-        if (http.Engine().FindDefinition(saga.Definition, saga.DefinitionVersion) is { } definition && definition.Find(step) is null)
+        if (http.Engine().DefinitionOf(saga) is { } definition && definition.Find(step) is null)
             throw Problem.UnknownStep(step, definition).Thrown();
         await RequestAsync(http, id, resolved);
     }
@@ -63,6 +63,6 @@ internal static class Operators
             case RequestOutcome.Busy: throw Problem.Busy(result.Problem).Thrown();
         }
         var saga = result.Saga!;
-        await Answer.JsonAsync(http, 202, json => SagaWriter.Write(json, saga, engine.FindDefinition(saga.Definition, saga.DefinitionVersion)));
+        await Answer.JsonAsync(http, 202, json => SagaWriter.Write(json, saga, engine.DefinitionOf(saga)));
     }
 }

@@ -53,6 +53,14 @@ internal sealed class DefinitionCatalog
     public SagaDefinition? Find(string name, int? version) =>
         version is { } one ? _all.GetValueOrDefault((name, one)) : _newest.GetValueOrDefault(name);
 
+    /// <summary>The definition that a saga runs; null: this node does not have it.</summary>
+    public SagaDefinition? Of(SagaState saga)
+    {
+        if (saga.Inline is not { } inline) return Find(saga.Definition, saga.DefinitionVersion);
+        if (inline.Definition is { } definition) definition.StuckAfter = _stuckAfter;
+        return inline.Definition;
+    }
+
     /// <summary>Adds a definition, unless one of its name and version is there, which stays; gives that back when its graph is another.</summary>
     public SagaDefinition? TryAdd(SagaDefinition definition)
     {

@@ -26,7 +26,7 @@ namespace Sagas.Runtime;
 //   over 256 KiB             error                             error
 
 /// <summary>Calls HTTP participants.</summary>
-internal sealed class HttpTransport(SagasOptions options, Func<string, int?, SagaDefinition?> definitions, Func<SagaId, SagaEvent, CancellationToken, ValueTask> post,
+internal sealed class HttpTransport(SagasOptions options, Func<SagaState, SagaDefinition?> definitionOf, Func<SagaId, SagaEvent, CancellationToken, ValueTask> post,
     TimeProvider time, ILogger log)
 {
     private const int MaxReply = Decider.MaxPayload;
@@ -127,7 +127,7 @@ internal sealed class HttpTransport(SagasOptions options, Func<string, int?, Sag
         {
             if (!IsAllowed(call.Url))
                 return call.Error("host-not-allowed", $"{host} is not in Sagas:Http:AllowedHosts. Nothing was sent; add it there, or call another host.");
-            var definition = definitions(call.Saga.Definition, call.Saga.DefinitionVersion);
+            var definition = definitionOf(call.Saga);
             var step = definition?.Find(call.Send.Step);
             using var request = Request(call, step);
             var pool = definition is { LoopbackOnly: true } && !Lists(options.Http.RestHosts, call.Url) ? _loopback : _anywhere;
@@ -288,7 +288,7 @@ internal sealed class HttpTransport(SagasOptions options, Func<string, int?, Sag
         var addresses = await Dns.GetHostAddressesAsync(to.Host, cancel).ConfigureAwait(false);
         var here = addresses.Select(address => address.IsIPv4MappedToIPv6 ? address.MapToIPv4() : address).Where(IPAddress.IsLoopback).ToArray();
         if (here.Length == 0 || here.Length != addresses.Length)
-            throw new NotLoopbackException($"{to.Host} is not this machine, and a definition put over REST may call no other. Nothing was sent; name the host in Sagas:Http:RestHosts, or load the definition from a file.");
+            throw new NotLoopbackException($"{to.Host} is not this machine, and a definition that came over REST may call no other. Nothing was sent; name the host in Sagas:Http:RestHosts, or load the definition from a file.");
         var socket = new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
         try
         {

@@ -22,7 +22,7 @@ public sealed class SagaEngine : IHostedLifecycleService
     internal SagaEngine(DefinitionCatalog definitions, ISagaStore store, ITransport transport, IOptions<SagasOptions> options, TimeProvider time, ILogger<SagaEngine> log)
     {
         _pulse = new Pulse(time);
-        _parts = new EngineParts(definitions, store, new Outbox(transport, new HttpTransport(options.Value, definitions.Find, PostAsync, time, log), time, log), new TimerPump(time, mail => WorkerOf(mail.Id).TryPost(mail)),
+        _parts = new EngineParts(definitions, store, new Outbox(transport, new HttpTransport(options.Value, definitions.Of, PostAsync, time, log), time, log), new TimerPump(time, mail => WorkerOf(mail.Id).TryPost(mail)),
             options.Value, time, log, Committed);
         _workers = [.. Enumerable.Range(0, options.Value.Workers).Select(_ => new Processor(_parts))];
     }
@@ -42,7 +42,14 @@ public sealed class SagaEngine : IHostedLifecycleService
     /// <summary>The definition of that name, the newest version unless one is given; null: none.</summary>
     public SagaDefinition? FindDefinition(string name, int? version = null) => _parts.Definitions.Find(name, version);
 
-    /// <summary>The same, but one that is not known here is looked for in the store: another node may have put it there.</summary>
+    /// <summary>The definition that a saga runs, which may be its own; null: this node does not have it.</summary>
+    public SagaDefinition? DefinitionOf(SagaState saga)
+    {
+        ArgumentNullException.ThrowIfNull(saga);
+        return _parts.Definitions.Of(saga);
+    }
+
+    /// <summary>The definition of that name; one that is not known here is looked for in the store: another node may have put it there.</summary>
     /// <exception cref="StoreUnavailableException">The store does not answer.</exception>
     public async ValueTask<SagaDefinition?> FindDefinitionAsync(string name, int? version = null, CancellationToken cancel = default)
     {
@@ -86,7 +93,8 @@ public sealed class SagaEngine : IHostedLifecycleService
     public async ValueTask<StartResult> StartAsync(StartRequest request, CancellationToken cancel = default)
     {
         ArgumentNullException.ThrowIfNull(request);
-        if (await FindDefinitionAsync(request.Definition, request.Version, cancel).ConfigureAwait(false) is not { } definition)
+        var inline = request.Inline is { } own ? new InlineDefinition(own) : null;
+        if ((inline is null ? await FindDefinitionAsync(request.Definition, request.Version, cancel).ConfigureAwait(false) : inline.Definition) is not { } definition)
             return new StartResult(StartOutcome.UnknownDefinition, Problem: request.Version is { } version
                 ? $"There is no version {version} of definition '{request.Definition}'. GET /definitions lists what there is."
                 : $"There is no definition '{request.Definition}'. GET /definitions lists what there is.");
@@ -97,7 +105,7 @@ public sealed class SagaEngine : IHostedLifecycleService
         using var span = StartSpan(definition, request, id);
         if ((span ?? Activity.Current) is { IdFormat: ActivityIdFormat.W3C } activity && (span is not null || request.TraceParent is null))
             request = request with { TraceParent = activity.Id };
-        var mail = new StartMail(definition, request, id);
+        var mail = new StartMail(definition, request, id) { Inline = inline };
         if (!_open || !WorkerOf(id).TryStart(mail))
             return new StartResult(StartOutcome.Busy, Problem: _open ? "The engine has as much work as it can hold. Repeat later." : "The engine is not running. Repeat later.");
         var result = await mail.Answer.WaitAsync(cancel).ConfigureAwait(false);
@@ -226,7 +234,7 @@ public sealed class SagaEngine : IHostedLifecycleService
         _running = [.. _workers.Select(worker => Task.Run(() => RunAsync(worker), CancellationToken.None))];
         foreach (var saga in unfinished)
         {
-            if (FindDefinition(saga.Definition, saga.DefinitionVersion) is { } definition)
+            if (DefinitionOf(saga) is { } definition)
                 await WorkerOf(saga.Id).PostAsync(new RecoveredMail(saga, definition), cancellationToken).ConfigureAwait(false);
             else _parts.Log.DefinitionMissing(saga.Id, saga.Definition, saga.DefinitionVersion);
         }
@@ -354,5 +362,5 @@ internal sealed record EngineParts(DefinitionCatalog Definitions, ISagaStore Sto
     /// <summary>Now, in whole milliseconds as stores keep it, so that a saga read back is the saga that was written.</summary>
     public DateTimeOffset Now => DateTimeOffset.FromUnixTimeMilliseconds(Time.GetUtcNow().ToUnixTimeMilliseconds());
 
-    public SagaDefinition? FindDefinition(string name, int version) => Definitions.Find(name, version);
+    public SagaDefinition? DefinitionOf(SagaState saga) => Definitions.Of(saga);
 }
