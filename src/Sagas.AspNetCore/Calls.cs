@@ -28,7 +28,7 @@ internal sealed record Call(string Method, string Path, string Summary, RequestD
 /// <summary>The API's table of contents.</summary>
 internal static class Calls
 {
-    private static readonly string[] Filter = ["status", "definition", "tag", "step", "error", "q", "startedAfter", "startedBefore"];
+    public static readonly string[] Filter = ["status", "definition", "tag", "step", "error", "q", "startedAfter", "startedBefore"];
 
     public static readonly Call[] All =
     [
@@ -80,6 +80,19 @@ internal static class Calls
         new("POST", "/api/v1/sagas/{id}/steps/{step}/callback", "The outcome of a command that was accepted with 202", Callbacks.Hear)
         {
             Parameters = ["phase", "attempt"], Body = "Callback", Answers = [(200, "Saga")], Problems = [400, 404, 409, 413, 415, 429, 503],
+        },
+        new("POST", "/api/v1/operations", "Ask the same of all sagas that match", Operations.Start)
+        {
+            Parameters = ["X-Operator"], Body = "OperationStart", Answers = [(202, "Operation"), (200, "Matched")], Problems = [400, 413, 415, 429, 503],
+        },
+        new("GET", "/api/v1/operations", "List operations, newest first", Operations.List)
+        {
+            Parameters = ["limit", "cursor"], Answers = [(200, "OperationPage")], Problems = [400, 503],
+        },
+        new("GET", "/api/v1/operations/{id}", "One operation and its progress", Operations.Find) { Answers = [(200, "Operation")], Problems = [404, 503] },
+        new("POST", "/api/v1/operations/{id}/cancel", "Stop an operation; what it did stays", Operations.Cancel)
+        {
+            Parameters = ["X-Operator"], Body = "Reason", Answers = [(202, "Operation")], Problems = [400, 404, 409, 413, 415, 503],
         },
         new("GET", "/api/v1/definitions", "List definitions", Definitions.List) { Answers = [(200, "Definitions")] },
         new("GET", "/api/v1/definitions/schema", "The JSON Schema of a definition", Definitions.Schema) { Answers = [(200, "Schema")] },

@@ -46,6 +46,16 @@ public interface ISagaStore : IAsyncDisposable
     /// <summary>All definitions that are kept, by name (ordinal) and version.</summary>
     ValueTask<IReadOnlyList<StoredDefinition>> DefinitionsAsync(CancellationToken cancel);
 
+    /// <summary>
+    /// Keeps an operation's next version: durable when this returns true. False: the version that is kept is not <c>Version - 1</c> (0: none is), and
+    /// nothing was changed. One that has ended is forgotten as sagas are.
+    /// </summary>
+    /// <exception cref="StoreUnavailableException">Whether it was kept is unknown.</exception>
+    ValueTask<bool> SaveOperationAsync(Operation operation, CancellationToken cancel);
+
+    /// <summary>All operations that are kept, newest first: by their ids, descending (ordinal).</summary>
+    ValueTask<IReadOnlyList<Operation>> OperationsAsync(CancellationToken cancel);
+
     /// <summary>How the store is.</summary>
     StoreHealth Health { get; }
 }

@@ -16,6 +16,7 @@ public sealed class SagaEngine : IHostedLifecycleService
     private readonly Pulse _pulse;
     private Task[] _running = [];
     private volatile bool _open;
+    private readonly Operations _operations;
     private long _lookedAt;
     private volatile RecentStats? _stats;
 
@@ -25,6 +26,7 @@ public sealed class SagaEngine : IHostedLifecycleService
         _parts = new EngineParts(definitions, store, new Outbox(transport, new HttpTransport(options.Value, definitions.Of, PostAsync, time, log), time, log), new TimerPump(time, mail => WorkerOf(mail.Id).TryPost(mail)),
             options.Value, time, log, Committed);
         _workers = [.. Enumerable.Range(0, options.Value.Workers).Select(_ => new Processor(_parts))];
+        _operations = new Operations(this, _parts);
     }
 
     /// <summary>The definitions this engine runs, all versions.</summary>
@@ -150,6 +152,24 @@ public sealed class SagaEngine : IHostedLifecycleService
         return await mail.Answer.WaitAsync(cancel).ConfigureAwait(false);
     }
 
+    /// <summary>Asks the same of all sagas that match and have started by now, in the background; a restart does not end it. Null: too many run already.</summary>
+    /// <exception cref="StoreUnavailableException">Whether it began is unknown: look.</exception>
+    public async ValueTask<Operation?> OperateAsync(OperationAction action, SagaFilter filter, string reason, string by, CancellationToken cancel = default)
+    {
+        ArgumentNullException.ThrowIfNull(filter);
+        return _open ? await _operations.StartAsync(action, filter, reason, by, cancel).ConfigureAwait(false) : null;
+    }
+
+    /// <summary>The operation as it stands, its progress up to now; null: none.</summary>
+    public ValueTask<Operation?> FindOperationAsync(string id, CancellationToken cancel = default) => _operations.FindAsync(id, cancel);
+
+    /// <summary>All operations that are kept, newest first.</summary>
+    public ValueTask<IReadOnlyList<Operation>> ListOperationsAsync(CancellationToken cancel = default) => _operations.ListAsync(cancel);
+
+    /// <summary>Stops an operation; sagas that were asked stay as they are. Gives it as it stands, and whether this has stopped it; null: none.</summary>
+    public ValueTask<(Operation? Operation, bool Stopped)> CancelOperationAsync(string id, string reason, string by, CancellationToken cancel = default) =>
+        _operations.CancelAsync(id, reason, by, cancel);
+
     /// <summary>A page of history: entries after number <paramref name="after"/>; null: no such saga.</summary>
     public ValueTask<IReadOnlyList<HistoryEntry>?> HistoryAsync(SagaId id, int after, int limit, CancellationToken cancel = default) =>
         _parts.Store.HistoryAsync(id, after, limit, cancel);
@@ -239,6 +259,7 @@ public sealed class SagaEngine : IHostedLifecycleService
             else _parts.Log.DefinitionMissing(saga.Id, saga.Definition, saga.DefinitionVersion);
         }
         _open = true;
+        await _operations.OpenAsync().ConfigureAwait(false);
         _parts.Log.Opened(_parts.Options.Node, unfinished.Count);
     }
 
@@ -260,6 +281,7 @@ public sealed class SagaEngine : IHostedLifecycleService
     /// <summary>Takes nothing new, finishes what waits, and stops. What is unfinished goes on when a node opens the store again.</summary>
     public async Task StoppingAsync(CancellationToken cancellationToken)
     {
+        await _operations.DisposeAsync().ConfigureAwait(false);
         _open = false;
         _parts.Pump.Dispose();
         foreach (var worker in _workers) worker.Complete();

@@ -4,7 +4,7 @@ namespace Sagas;
 /// A definition that came with its saga: no listing has it, and sagas of the same name and version may each have their own. Part of the saga's state, so it
 /// is there as long as the saga is.
 /// </summary>
-public sealed class InlineDefinition
+public sealed class InlineDefinition : IEquatable<InlineDefinition>
 {
     private readonly Lazy<SagaDefinition?> _definition;
 
@@ -42,6 +42,15 @@ public sealed class InlineDefinition
 
     /// <summary>The definition, read when it is first asked for; null: another version of this program wrote it, and this one cannot read it.</summary>
     public SagaDefinition? Definition => _definition.Value;
+
+    /// <summary>Whether both are the same text up to its spelling.</summary>
+    public bool Equals(InlineDefinition? other) => other is not null && Fingerprint == other.Fingerprint;
+
+    /// <inheritdoc/>
+    public override bool Equals(object? obj) => Equals(obj as InlineDefinition);
+
+    /// <inheritdoc/>
+    public override int GetHashCode() => Fingerprint.GetHashCode(StringComparison.Ordinal);
 
     /// <summary>Whoever may start a saga may bring one: it calls no host that a definition put over REST may not call.</summary>
     private static SagaDefinition Here(SagaDefinition definition)

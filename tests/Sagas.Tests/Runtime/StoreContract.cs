@@ -486,6 +486,32 @@ public abstract class StoreContract : IAsyncDisposable
     }
 
     [Fact]
+    public async Task An_operation_is_kept_version_by_version_and_forgotten_when_it_ended_long_ago()
+    {
+        var store = await OpenAsync();
+        (await store.OperationsAsync(default)).ShouldBeEmpty();
+        var first = new Operation
+        {
+            Id = "0001", Version = 1, Action = OperationAction.Cancel, Reason = "\"quoted\" 漢字", By = "ann", Matched = 7, StartedAt = Time.Now, UpdatedAt = Time.Now, Node = "n1",
+            Filter = new SagaFilter([SagaStatus.Stuck, SagaStatus.Running], "trip", Tags(("city", "Paris:1")), "seat", "x", TestSagas.Noon.AddTicks(5), TestSagas.Noon.AddDays(1)) { Error = "down" },
+        };
+        (await store.SaveOperationAsync(first, default)).ShouldBeTrue();
+        (await store.SaveOperationAsync(first, default)).ShouldBeFalse();
+        (await store.SaveOperationAsync(first with { Version = 3 }, default)).ShouldBeFalse();
+        (await store.SaveOperationAsync(first with { Id = "0002", Version = 2 }, default)).ShouldBeFalse();
+        var second = first with { Version = 2, Status = OperationStatus.Done, Done = 5, Failed = 2, Errors = [new("s1", "It is paused.")], FinishedAt = Time.Now, Cursor = "abc", CancelledBy = "bob", CancelReason = "why" };
+        (await store.SaveOperationAsync(second, default)).ShouldBeTrue();
+        (await store.SaveOperationAsync(first with { Id = "0003", Version = 1 }, default)).ShouldBeTrue();
+        var kept = await store.OperationsAsync(default);
+        kept.Select(static operation => operation.Id).ShouldBe(["0003", "0001"]);
+        System.Text.Encoding.UTF8.GetString(kept[1].ToUtf8()).ShouldBe(System.Text.Encoding.UTF8.GetString(second.ToUtf8()));
+        Operation.Parse(second.ToUtf8()).ToUtf8().ShouldBe(second.ToUtf8());
+        Time.Now += Keep + TimeSpan.FromMinutes(1);
+        await ForgetOldAsync(store);
+        (await store.OperationsAsync(default)).Select(static operation => operation.Id).ShouldBe(["0003"]);
+    }
+
+    [Fact]
     public async Task An_open_store_is_well()
     {
         var store = await OpenAsync();
