@@ -48,7 +48,15 @@ internal static class Definitions
         var definition = Parse(given);
         if (definition.Name != name)
             throw Problem.BadDefinition([new DefinitionFault("$.name", $"The definition is called '{definition.Name}', and the path says '{Problem.Short(name)}'. Put it under its own name.")]).Thrown();
-        var put = await http.Engine().PutDefinitionAsync(definition, http.RequestAborted);
+        DefinitionResult put;
+        try
+        {
+            put = await http.Engine().PutDefinitionAsync(definition, http.RequestAborted);
+        }
+        catch (DefinitionJsonException e)
+        {
+            throw Problem.BadDefinition(e.Faults).Thrown();
+        }
         if (put.Outcome == DefinitionOutcome.Conflict) throw Problem.VersionTaken(put.Problem!).Thrown();
         var request = http.Request;
         http.Response.Headers.Location = $"{request.PathBase.Add(request.Path).ToUriComponent()}?version={definition.Version}";
@@ -64,9 +72,13 @@ internal static class Definitions
         }
         catch (DefinitionJsonException e)
         {
-            throw Problem.BadDefinition([.. e.Faults.Select(fault => fault with { Path = at + fault.Path[1..] })]).Thrown();
+            throw Refused(e, at);
         }
     }
+
+    /// <summary>A problem with all faults, each under <paramref name="at"/>.</summary>
+    public static ProblemException Refused(DefinitionJsonException refused, string at) =>
+        Problem.BadDefinition([.. refused.Faults.Select(fault => fault with { Path = at + fault.Path[1..] })]).Thrown();
 
     public static Task Graph(HttpContext http)
     {

@@ -40,7 +40,14 @@ internal static class Starts
             };
         if (request.Inline is null) throw Problem.BadBody("$.definition", $"The body has no definition. Send {example}, or POST the input to /api/v1/definitions/{{name}}/sagas.").Thrown();
         if (request.Input.Utf8.Length > Body.Limit) throw Problem.TooLarge("The input at $.input", Body.Limit).Thrown();
-        await StartAsync(http, request, wait);
+        try
+        {
+            await StartAsync(http, request, wait);
+        }
+        catch (DefinitionJsonException e)
+        {
+            throw Definitions.Refused(e, "$.definition");
+        }
     }
 
     private static StartRequest Defined(StartRequest request, JsonElement given)

@@ -67,9 +67,11 @@ public sealed class SagaEngine : IHostedLifecycleService
     /// that <see cref="HttpOptions.RestHosts"/> names.
     /// </summary>
     /// <exception cref="StoreUnavailableException">Whether it is kept is unknown: repeat.</exception>
+    /// <exception cref="DefinitionJsonException">It has steps that this node does not reach.</exception>
     public async ValueTask<DefinitionResult> PutDefinitionAsync(SagaDefinition definition, CancellationToken cancel = default)
     {
         ArgumentNullException.ThrowIfNull(definition);
+        RequireReached(definition);
         if (definition.Json is not { } json) throw new ArgumentException($"'{definition}' is written in C#. Add it with AddSaga.", nameof(definition));
         if (!_open) throw new StoreUnavailableException("The engine is not running. Repeat later.");
         definition.Source = DefinitionSource.Rest;
@@ -90,12 +92,20 @@ public sealed class SagaEngine : IHostedLifecycleService
             + $"and sagas may have begun under it. Nothing was changed. Put this one as version {(FindDefinition(other.Name) ?? other).Version + 1L}.");
     }
 
+    private void RequireReached(SagaDefinition definition)
+    {
+        if (_parts.Definitions.Unreachable(definition).ToArray() is { Length: > 0 } unreachable)
+            throw new DefinitionJsonException([.. unreachable.Select(fault => new DefinitionFault($"$.steps['{fault.Step.Name}']", fault.Message))]);
+    }
+
     /// <summary>Starts a saga. When it returns Started or Exists, the saga is durable.</summary>
     /// <exception cref="StoreUnavailableException">Whether it was started is unknown: repeat with the same id.</exception>
+    /// <exception cref="DefinitionJsonException">It brings a definition with steps that this node does not reach.</exception>
     public async ValueTask<StartResult> StartAsync(StartRequest request, CancellationToken cancel = default)
     {
         ArgumentNullException.ThrowIfNull(request);
         var inline = request.Inline is { } own ? new InlineDefinition(own) : null;
+        if (inline?.Definition is { } brought) RequireReached(brought);
         if ((inline is null ? await FindDefinitionAsync(request.Definition, request.Version, cancel).ConfigureAwait(false) : inline.Definition) is not { } definition)
             return new StartResult(StartOutcome.UnknownDefinition, Problem: request.Version is { } version
                 ? $"There is no version {version} of definition '{request.Definition}'. GET /definitions lists what there is."
