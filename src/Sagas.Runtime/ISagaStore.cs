@@ -48,7 +48,7 @@ public interface ISagaStore : IAsyncDisposable
 
     /// <summary>
     /// Keeps an operation's next version: durable when this returns true. False: the version that is kept is not <c>Version - 1</c> (0: none is), and
-    /// nothing was changed. One that has ended is forgotten as sagas are.
+    /// nothing was changed; the very same again is true, for one whose answer was lost. One that has ended is forgotten as sagas are.
     /// </summary>
     /// <exception cref="StoreUnavailableException">Whether it was kept is unknown.</exception>
     ValueTask<bool> SaveOperationAsync(Operation operation, CancellationToken cancel);

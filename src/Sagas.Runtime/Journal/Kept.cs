@@ -111,8 +111,9 @@ sealed class KeptOperations
 
     public IEnumerable<Operation> All => _all.Values;
 
-    /// <summary>Whether it is the next version of what is kept.</summary>
-    public bool Fits(Operation operation) => (_all.GetValueOrDefault(operation.Id)?.Version ?? 0) == operation.Version - 1;
+    /// <summary>Whether it is the next version of what is kept, or the same again.</summary>
+    public bool Fits(Operation operation) => _all.GetValueOrDefault(operation.Id) is not { } kept ? operation.Version == 1
+        : kept.Version == operation.Version - 1 || (kept.Version == operation.Version && kept.ToUtf8().AsSpan().SequenceEqual(operation.ToUtf8()));
 
     public void Keep(Operation operation) => _all[operation.Id] = operation;
 
