@@ -32,6 +32,7 @@ internal static class Definitions
     {
         var shape = Shape(definition);
         shape["versions"] = new JsonArray([.. http.Engine().Definitions.Where(d => d.Name == definition.Name).Select(d => d.Version).Order().Select(v => JsonValue.Create(v))]);
+        shape["inFlight"] = Numbers.InFlight(http.Engine(), definition);
         shape["inputSchema"] = Schemas.Of(definition.InputType);
         shape["resultSchema"] = Schemas.Of(definition.ResultType);
         shape["json"] = definition.Json is { } json ? JsonNode.Parse(json.Utf8.Span) : null;

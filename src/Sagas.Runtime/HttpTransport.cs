@@ -40,6 +40,9 @@ internal sealed class HttpTransport(SagasOptions options, Func<SagaState, SagaDe
     private readonly ConcurrentDictionary<string, Lane> _lanes = new(StringComparer.OrdinalIgnoreCase);
     private readonly CancellationTokenSource _stop = new();
 
+    /// <summary>How many commands wait for each host.</summary>
+    public IEnumerable<(string Destination, int Depth)> Depths => _lanes.Select(static lane => (lane.Key, lane.Value.Depth));
+
     /// <summary>Sends when its host has room. Returns at once.</summary>
     public void Send(SagaState saga, Effect.Send send, Uri url) =>
         _lanes.GetOrAdd($"{url.Scheme}://{url.Authority}", static (_, transport) => new Lane(transport), this).Add(new Call(saga, send, url));
@@ -63,6 +66,11 @@ internal sealed class HttpTransport(SagasOptions options, Func<SagaState, SagaDe
         private readonly Lock _lock = new();
         private readonly Queue<Call> _waiting = new();
         private int _running;
+
+        public int Depth
+        {
+            get { lock (_lock) return _waiting.Count; }
+        }
 
         public void Add(Call call)
         {

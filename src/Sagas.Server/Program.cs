@@ -1,4 +1,4 @@
-// The standalone host: REST, documentation and the journal, and definitions in JSON. Configuration, nothing else.
+// The standalone host: REST, documentation, the dashboard and the journal, and definitions in JSON. Configuration, nothing else.
 //
 //   dotnet run --project src/Sagas.Server -- --urls http://127.0.0.1:5080 --Sagas:Journal:Path data
 
@@ -33,11 +33,10 @@ try
 
     await using var app = builder.Build();
     app.MapSagas();
-    app.MapGet("/", () => Results.Redirect("swagger")).ExcludeFromDescription();
     Callbacks.ToThisHost(app);
     await app.StartAsync();
     var journal = Path.GetFullPath(app.Services.GetRequiredService<IOptions<JournalStoreOptions>>().Value.Path);
-    Console.WriteLine($"Sagas listens at {string.Join(" and ", app.Urls)}   (journal in {journal}; API and documentation at /swagger)");
+    Console.WriteLine($"Sagas listens at {string.Join(" and ", app.Urls)}   (journal in {journal}; the dashboard at /, the API at /swagger)");
     await app.WaitForShutdownAsync();
     return 0;
 }
