@@ -83,7 +83,7 @@ internal static class Definitions
 
     public static Task Graph(HttpContext http)
     {
-        var format = Query.One(http.Request.Query, "format") ?? "json";
+        var format = Query.One(http.Request, "format") ?? "json";
         if (format is not ("json" or "mermaid" or "dot")) throw Problem.BadParameter("format", format, "mermaid, dot or json").Thrown();
         var definition = Named(http);
         return format switch

@@ -49,7 +49,7 @@ internal static class Operations
     public static async Task List(HttpContext http)
     {
         var limit = Query.Limit(http.Request);
-        var cursor = Query.One(http.Request.Query, "cursor");
+        var cursor = Query.One(http.Request, "cursor");
         if (cursor is not null && !Guid.TryParseExact(cursor, "N", out _)) throw Problem.BadParameter("cursor", cursor, "the 'next' of the page before, unchanged").Thrown();
         var all = await http.Engine().ListOperationsAsync(http.RequestAborted);
         var page = all.Where(operation => cursor is null || string.CompareOrdinal(operation.Id, cursor) < 0).Take(limit + 1).ToArray();

@@ -22,7 +22,7 @@ internal static partial class Query
     /// <summary>The id of a saga to be started: parameter <c>id</c> or header <c>Idempotency-Key</c>; null: neither.</summary>
     public static SagaId? NewId(HttpRequest request)
     {
-        var id = One(request.Query, "id");
+        var id = One(request, "id");
         var key = request.Headers["Idempotency-Key"] is { Count: > 0 } keys ? keys.Count == 1 ? Unquoted(keys.ToString()) : null : "";
         if (key is null) throw Problem.BadHeader("Idempotency-Key", request.Headers["Idempotency-Key"].ToString(), "it once").Thrown();
         if (request.Headers.ContainsKey("Idempotency-Key") && !SagaId.TryParse(key, out _))
@@ -54,7 +54,7 @@ internal static partial class Query
     /// <summary>A callback's phase.</summary>
     public static Phase Phase(HttpRequest request)
     {
-        var word = One(request.Query, "phase") ?? "";
+        var word = One(request, "phase") ?? "";
         foreach (var phase in Enum.GetValues<Phase>())
             if (phase.Word() == word) return phase;
         throw Problem.BadParameter("phase", word, "one of try, confirm, cancel, do, compensate, check, as in Saga-Callback").Thrown();
@@ -81,7 +81,7 @@ internal static partial class Query
     /// <summary>How long the answer may wait for the saga's end; null: not at all.</summary>
     public static TimeSpan? Wait(HttpRequest request)
     {
-        if (One(request.Query, "wait") is not { } text) return null;
+        if (One(request, "wait") is not { } text) return null;
         if (!decimal.TryParse(text, NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out var seconds) || seconds > (decimal)MaxWait.TotalSeconds)
             throw Problem.BadParameter("wait", text, "seconds from 0 to 60, such as 10 or 0.5").Thrown();
         return TimeSpan.FromSeconds((double)seconds);
@@ -106,6 +106,8 @@ internal static partial class Query
     public static bool IsTag(string key, string value) =>
         key.Length is >= 1 and <= 64 && value.Length <= 256 && !key.Contains(':') && !key.Any(char.IsControl) && !value.Any(char.IsControl);
 
+    public static SagaFilter Filter(HttpRequest request) => Filter(request.Query);
+
     public static SagaFilter Filter(IQueryCollection query)
     {
         var after = Time(query, "startedAfter");
@@ -116,7 +118,9 @@ internal static partial class Query
     }
 
     /// <summary>A parameter that may be given once; null: not given.</summary>
-    public static string? One(IQueryCollection query, string name)
+    public static string? One(HttpRequest request, string name) => One(request.Query, name);
+
+    private static string? One(IQueryCollection query, string name)
     {
         var values = query[name];
         if (values.Count > 1) throw Problem.BadParameter(name, values.ToString(), "it once").Thrown();
@@ -168,7 +172,7 @@ internal static partial class Query
 
     private static int? Number(HttpRequest request, string name, int least, int most, string expected)
     {
-        if (One(request.Query, name) is not { } text) return null;
+        if (One(request, name) is not { } text) return null;
         if (int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var number) && number >= least && number <= most) return number;
         throw Problem.BadParameter(name, text, expected).Thrown();
     }

@@ -30,9 +30,9 @@ internal static class Reads
 
     public static async Task List(HttpContext http)
     {
-        var filter = Query.Filter(http.Request.Query);
+        var filter = Query.Filter(http.Request);
         var limit = Query.Limit(http.Request);
-        var cursor = Query.One(http.Request.Query, "cursor");
+        var cursor = Query.One(http.Request, "cursor");
         SagaPage page;
         try
         {
@@ -55,7 +55,7 @@ internal static class Reads
 
     public static async Task Counts(HttpContext http)
     {
-        var counts = await http.Engine().CountAsync(Query.Filter(http.Request.Query), http.RequestAborted);
+        var counts = await http.Engine().CountAsync(Query.Filter(http.Request), http.RequestAborted);
         await Answer.JsonAsync(http, 200, json =>
         {
             json.WriteStartObject();

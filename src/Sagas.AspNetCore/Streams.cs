@@ -62,7 +62,7 @@ internal static class Streams
     public static async Task Feed(HttpContext http)
     {
         var engine = http.Engine();
-        using var listener = engine.Listen(Query.Filter(http.Request.Query)) ?? throw Problem.TooManyStreams().Thrown();
+        using var listener = engine.Listen(Query.Filter(http.Request)) ?? throw Problem.TooManyStreams().Thrown();
         using var stop = Stopping(http);
         var stream = await EventStream.OpenAsync(http);
         if (stream is null) return;
