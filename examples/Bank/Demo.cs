@@ -43,6 +43,20 @@ public sealed class Demo(Uri server, BadNetwork network) : IDisposable
         Console.WriteLine($"{count} transfers in {clock.Elapsed.TotalSeconds:0.0} s");
     }
 
+    /// <summary>Returns when the user presses Ctrl+C.</summary>
+    public static async Task StopAskedAsync()
+    {
+        var asked = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        ConsoleCancelEventHandler stop = (_, press) =>
+        {
+            press.Cancel = true;
+            asked.TrySetResult();
+        };
+        Console.CancelKeyPress += stop;
+        await asked.Task;
+        Console.CancelKeyPress -= stop;
+    }
+
     /// <summary>Waits until no saga is unfinished, and then whether every completed transfer, and no other, has moved its money once.</summary>
     public async Task<bool> AuditAsync(string data)
     {
@@ -71,7 +85,8 @@ public sealed class Demo(Uri server, BadNetwork network) : IDisposable
         if (left + held.Values.Sum() + received.Values.Sum() != opened) faults.Add($"Of {opened} there are {left} at the payer's bank and {received.Values.Sum()} at the payee's");
 
         Console.WriteLine($"{sagas.Count} sagas in all: {string.Join(", ", sagas.Values.GroupBy(saga => saga.Status).OrderByDescending(group => group.Count()).Select(group => $"{group.Count()} {group.Key.ToLowerInvariant()}"))}");
-        Console.WriteLine($"  why compensated: {string.Join(", ", sagas.Values.Where(saga => saga.Code is not null).GroupBy(saga => saga.Code!).OrderByDescending(group => group.Count()).Select(group => $"{group.Count()} {group.Key}"))}");
+        if (sagas.Values.Any(saga => saga.Code is not null))
+            Console.WriteLine($"  why compensated: {string.Join(", ", sagas.Values.Where(saga => saga.Code is not null).GroupBy(saga => saga.Code!).OrderByDescending(group => group.Count()).Select(group => $"{group.Count()} {group.Key}"))}");
         Console.WriteLine($"  the network in this run: {network.Requests} requests, of them {network.Retries} retries; {network.Errors} failed, {network.Hangs} hung, {network.Drops} lost their reply; {network.Repeats} repeats reached a bank and changed nothing");
         Console.WriteLine($"  the money: {opened} opened = {left} at the payer's bank + {received.Values.Sum()} at the payee's ({returned.Values.Sum()} deposited and taken back), {held.Values.Sum()} held");
         foreach (var fault in faults.Take(20)) Console.WriteLine($"  FAULT {fault}");

@@ -1,6 +1,6 @@
 // Money transfers between two banks over a bad network: the whole of it in one command.
 //
-//   dotnet run --project examples/Bank [-- --transfers 1000 --data data --port 5080]
+//   dotnet run --project examples/Bank [-- --transfers 1000 --data data --port 5080]      (--transfers 0: waits for yours)
 //
 //   server :5080 ─▶ bad network :5081 ─▶ payer's bank, C# (PayerBank.cs)
 //                              :5082 ─▶ payee's bank, plain Node (payee.mjs)
@@ -63,9 +63,25 @@ catch (IOException e) when (e.InnerException is Microsoft.AspNetCore.Connections
 Console.WriteLine($"Bank: server at {server.Urls.First()}, data in {data}, seed {seed}");
 using var demo = new Demo(new Uri(server.Urls.First()), network);
 var definition = await File.ReadAllTextAsync(Path.Combine(AppContext.BaseDirectory, "transfer.json"));
-await demo.PutAsync(definition.Replace("127.0.0.1:5081", $"127.0.0.1:{ports[1]}").Replace("127.0.0.1:5082", $"127.0.0.1:{ports[2]}"));
-await demo.RunAsync(transfers, seed);
-var addsUp = await demo.AuditAsync(data);
+var addsUp = false;
+try
+{
+    await demo.PutAsync(definition.Replace("127.0.0.1:5081", $"127.0.0.1:{ports[1]}").Replace("127.0.0.1:5082", $"127.0.0.1:{ports[2]}"));
+    if (transfers > 0) await demo.RunAsync(transfers, seed);
+    else
+    {
+        Console.WriteLine($"""
+            Start transfers of your own; the network stays as it is. Ctrl+C audits and ends.
+              curl -X POST '{server.Urls.First()}/api/v1/definitions/transfer/sagas?wait=10' -H 'Content-Type: application/json' -d '{"{"}"from":"payer-01","to":"payee-01","amount":5{"}"}'
+            """);
+        await Demo.StopAskedAsync();
+    }
+    addsUp = await demo.AuditAsync(data);
+}
+catch (Exception e) when (e is InvalidOperationException or TimeoutException or HttpRequestException)
+{
+    Console.Error.WriteLine(e.Message);
+}
 await server.StopAsync();
 await roads.StopAsync();
 payeeBank.StandardInput.Close();

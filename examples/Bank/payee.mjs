@@ -41,4 +41,4 @@ createServer(async (request, response) => {
   const [status, answer] = handle ? handle(request.headers["saga-id"], request.headers["saga-step"], JSON.parse(body)) : [404, { detail: `There is no ${request.url}.` }];
   response.writeHead(status, { "Content-Type": "application/json" }).end(answer && JSON.stringify(answer));
 }).listen(port, "127.0.0.1", () => console.log("ready"));
-process.stdin.resume().on("end", () => process.exit());           // it ends with whoever started it
+process.on("SIGINT", () => {}).stdin.resume().on("end", () => process.exit());     // it ends with whoever started it

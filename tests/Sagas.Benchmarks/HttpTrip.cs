@@ -32,7 +32,6 @@ internal sealed class HttpTrip : IAsyncDisposable
         builder.WebHost.UseUrls("http://127.0.0.1:0");
         builder.Services.AddSagas(s =>
         {
-            s.AddSaga(DefinitionJson.Parse(Definition(options, participants)));
             if (options.Store == "journal") s.UseJournal(Path.Combine(path, "journal"));
             else s.UseMemoryStore();
             if (options.Workers is { } workers) s.Configure(o => o.Workers = workers);
@@ -40,14 +39,16 @@ internal sealed class HttpTrip : IAsyncDisposable
         var app = builder.Build();
         app.MapSagas();
         await app.StartAsync();
+        using var http = new HttpClient();
+        using var put = await http.PutAsync(new Uri(app.Urls.First() + "/api/v1/definitions/book-trip"), Json(Definition(options, participants)));
+        put.EnsureSuccessStatusCode();
         return new HttpTrip(participant, participants, app, options.Mode == "ok" ? "Completed" : "Compensated");
     }
 
     /// <summary>One saga, from its start to its end; whether it ended as it should.</summary>
     public async Task<bool> RunOneAsync()
     {
-        using var request = new HttpRequestMessage(HttpMethod.Post, _start) { Content = new ByteArrayContent(Input) };
-        request.Content.Headers.ContentType = new MediaTypeHeaderValue("application/json");
+        using var request = new HttpRequestMessage(HttpMethod.Post, _start) { Content = Json(Input) };
         using var answer = await _client.SendAsync(request, CancellationToken.None);
         return (await answer.Content.ReadAsByteArrayAsync()).AsSpan().IndexOf(_wanted) >= 0;
     }
@@ -77,6 +78,8 @@ internal sealed class HttpTrip : IAsyncDisposable
         _participant.Dispose();
         _client.Dispose();
     }
+
+    private static ByteArrayContent Json(byte[] utf8) => new(utf8) { Headers = { ContentType = new MediaTypeHeaderValue("application/json") } };
 
     private static byte[] Definition(Options options, Uri at)
     {

@@ -115,6 +115,27 @@ public sealed class HttpTransportTests
     }
 
     [Fact]
+    public async Task A_timeout_cuts_a_reply_that_stops_halfway()
+    {
+        var begun = new TaskCompletionSource();
+        var aborted = new TaskCompletionSource();
+        await using var desk = await HttpDesk.OpenAsync(async http =>
+        {
+            http.RequestAborted.Register(() => aborted.SetResult());
+            http.Response.ContentLength = 100;
+            await http.Response.WriteAsync("{\"id\":");
+            await http.Response.Body.FlushAsync();
+            begun.SetResult();
+            await aborted.Task;
+        });
+        desk.Send(Phase.Confirm);
+        await begun.Task;
+        desk.Time.Advance(TimeSpan.FromSeconds(10));
+        await aborted.Task;
+        Said(await desk.HeardAsync()).ShouldStartWith("error timeout");
+    }
+
+    [Fact]
     public async Task A_cut_connection_is_an_unknown_outcome()
     {
         await using var desk = await HttpDesk.OpenAsync(http => { http.Abort(); return Task.CompletedTask; });

@@ -1,7 +1,13 @@
 using System.Diagnostics;
 using System.Net;
 using System.Net.Http.Json;
+using System.Text;
 using System.Text.Json;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Connections;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Http;
+using Sagas.Server;
 using Shouldly;
 using Xunit;
 
@@ -47,21 +53,36 @@ public sealed class ServerTests : IDisposable
         Directory.Exists(Path.Combine(_folder, "data")).ShouldBeFalse("nothing was begun");
     }
 
-    [Theory]
-    [InlineData("--urls", "http://*:0")]
-    [InlineData("--urls", "http://0.0.0.0:0")]
-    [InlineData("--urls", "http://[::]:0")]
-    [InlineData("--urls", "http://some-name:0")]
-    [InlineData("--urls", "http://127.0.0.1:0;http://0.0.0.0:0")]
-    [InlineData("--http_ports", "0")]
-    [InlineData("--Kestrel:Endpoints:Here:Url", "http://[::]:0")]
-    public async Task It_does_not_listen_where_other_machines_reach_it(string setting, string address)
+    [Fact]
+    public async Task It_does_not_listen_where_other_machines_reach_it()
     {
-        var (code, output) = await RunningProgram.RunAsync(How([], setting, address));
-        code.ShouldBe(1, output);
-        output.ShouldContain("is an address that other machines reach, and there is no authentication.");
-        output.ShouldContain("Sagas:AllowRemote=true");
-        output.ShouldNotContain("   at ");
+        (string, string)[] addresses = [("--urls", "http://*:0"), ("--urls", "http://127.0.0.1:0;http://0.0.0.0:0"), ("--http_ports", "0"), ("--Kestrel:Endpoints:Here:Url", "http://[::]:0")];
+        var refusals = addresses.Select((address, i) => RunningProgram.RunAsync(How([], address.Item1, address.Item2, "--Sagas:Journal:Path", $"data-{i}"))).ToArray();
+        foreach (var (code, output) in await Task.WhenAll(refusals))
+        {
+            code.ShouldBe(1, output);
+            output.ShouldContain("is an address that other machines reach, and there is no authentication.");
+            output.ShouldContain("Sagas:AllowRemote=true");
+            output.ShouldNotContain("   at ");
+        }
+    }
+
+    [Theory]
+    [InlineData("127.0.0.1", true)]
+    [InlineData("127.8.9.1", true)]
+    [InlineData("::1", true)]
+    [InlineData("::ffff:127.0.0.1", true)]
+    [InlineData("0.0.0.0", false)]
+    [InlineData("::", false)]
+    [InlineData("192.0.2.1", false)]
+    [InlineData("::ffff:192.0.2.1", false)]
+    public async Task Only_loopback_addresses_are_bound(string address, bool bound)
+    {
+        var sockets = new Sockets();
+        var bind = async () => await new Loopback(sockets).BindAsync(new IPEndPoint(IPAddress.Parse(address), 0), CancellationToken.None);
+        if (bound) await bind();
+        else await Should.ThrowAsync<RemoteAddressException>(bind);
+        sockets.Bound.ShouldBe(bound ? 1 : 0);
     }
 
     [Theory]
@@ -78,7 +99,60 @@ public sealed class ServerTests : IDisposable
         (await server.Http.GetAsync(allowed ? server.Http.BaseAddress!.ToString().Replace("0.0.0.0", "127.0.0.1") + "health/live" : "/health/live")).StatusCode.ShouldBe(HttpStatusCode.OK);
     }
 
+    [Fact]
+    public async Task It_runs_what_files_and_PUT_bring_and_says_what_it_cannot_reach()
+    {
+        const string bus = """{ "name": "order", "version": 1, "steps": [ { "name": "stock", "step": { "do": "bus:inventory/reserve" }, "readOnly": true } ] }""";
+        const string http = """{ "name": "ping", "version": 1, "steps": [ { "name": "stock", "step": { "do": "http://127.0.0.1:1/" }, "readOnly": true } ] }""";
+        File.WriteAllText(Path.Combine(_folder, "order.json"), bus);
+        var (code, output) = await RunningProgram.RunAsync(How([("Sagas__Definitions", "order.json")], "--urls", "http://127.0.0.1:0"));
+        code.ShouldBe(1);
+        output.ShouldContain("order.json: Step 'stock' of 'order' goes to the bus (queue sagas.inventory), and this node has none.");
+        File.WriteAllText(Path.Combine(_folder, "ping.json"), http);
+        await using var server = await RunningProgram.StartAsync(How([("Sagas__Definitions", "ping.json")], "--urls", "http://127.0.0.1:0"), Banner);
+        (await server.Http.GetAsync("/api/v1/definitions/ping")).StatusCode.ShouldBe(HttpStatusCode.OK);
+        using var put = await server.Http.PutAsync("/api/v1/definitions/order", new StringContent(bus, Encoding.UTF8, "application/json"));
+        put.StatusCode.ShouldBe(HttpStatusCode.BadRequest);
+        (await put.Content.ReadAsStringAsync()).ShouldContain("goes to the bus (queue sagas.inventory), and this node has none.");
+    }
+
+    [Fact]
+    public async Task A_participant_that_accepts_calls_back_to_the_address_it_is_told()
+    {
+        var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
+        builder.WebHost.UseKestrelCore().UseUrls("http://127.0.0.1:0");
+        await using var bank = builder.Build();
+        var asked = new TaskCompletionSource<(string Callback, string Key)>();
+        bank.Run(http =>
+        {
+            http.Response.StatusCode = 202;
+            asked.TrySetResult((http.Request.Headers["Saga-Callback"].ToString(), http.Request.Headers["Idempotency-Key"].ToString()));
+            return Task.CompletedTask;
+        });
+        await bank.StartAsync();
+        await using var server = await RunningProgram.StartAsync(How([], "--urls", "http://127.0.0.1:0"), Banner);
+        var definition = $$"""{ "name": "credit", "version": 1, "steps": [ { "name": "score", "step": { "do": "{{bank.Urls.First()}}/score" }, "readOnly": true } ], "result": "$.steps.score.result" }""";
+        (await server.Http.PutAsync("/api/v1/definitions/credit", new StringContent(definition, Encoding.UTF8, "application/json"))).StatusCode.ShouldBe(HttpStatusCode.Created);
+        var saga = server.Http.PostAsJsonAsync("/api/v1/definitions/credit/sagas?id=c1&wait=30", new { name = "Ada" });
+        var (callback, key) = await asked.Task;
+        key.ShouldBe("c1/score/do");
+        (await server.Http.PostAsJsonAsync(callback, new { outcome = "ok", result = new { score = 640 } })).StatusCode.ShouldBe(HttpStatusCode.OK);
+        var end = await (await saga).Content.ReadFromJsonAsync<JsonElement>();
+        (end.GetProperty("status").GetString(), end.GetProperty("result").GetRawText()).ShouldBe(("Completed", """{"score":640}"""));
+    }
+
     public void Dispose() => Directory.Delete(_folder, recursive: true);
+
+    private sealed class Sockets : IConnectionListenerFactory
+    {
+        public int Bound { get; private set; }
+
+        public ValueTask<IConnectionListener> BindAsync(EndPoint endpoint, CancellationToken cancellationToken = default)
+        {
+            Bound++;
+            return new ValueTask<IConnectionListener>((IConnectionListener)null!);
+        }
+    }
 
     private ProcessStartInfo How((string Name, string Value)[] environment, params string[] arguments)
     {
