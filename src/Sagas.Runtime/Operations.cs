@@ -19,6 +19,7 @@ internal sealed class Operations : IAsyncDisposable
     private readonly SagaEngine _engine;
     private readonly EngineParts _parts;
     private readonly ITimer _look;
+    private DateTimeOffset _lastId;
 
     public Operations(SagaEngine engine, EngineParts parts)
     {
@@ -44,12 +45,22 @@ internal sealed class Operations : IAsyncDisposable
         var matched = (await _engine.CountAsync(asked, cancel).ConfigureAwait(false)).Values.Sum();
         var operation = new Operation
         {
-            Id = Guid.CreateVersion7(now).ToString("N"), Version = 1, Action = action, Filter = asked, Reason = reason, By = by,
+            Id = NewId(now), Version = 1, Action = action, Filter = asked, Reason = reason, By = by,
             Matched = matched, StartedAt = now, UpdatedAt = now, Node = _parts.Options.Node,
         };
         await _parts.Store.SaveOperationAsync(operation, cancel).ConfigureAwait(false);
         Begin(operation, resumed: false);
         return operation;
+    }
+
+    /// <summary>Sorts after every id before: two of one millisecond would not.</summary>
+    private string NewId(DateTimeOffset now)
+    {
+        lock (_running)
+        {
+            _lastId = now > _lastId ? now : _lastId.AddMilliseconds(1);
+            return Guid.CreateVersion7(_lastId).ToString("N");
+        }
     }
 
     public async ValueTask<Operation?> FindAsync(string id, CancellationToken cancel) =>
@@ -158,7 +169,7 @@ internal sealed class Operations : IAsyncDisposable
                 return;
             }
             var at = _parts.Now;
-            if (!await SaveAsync(run, now => page.Next is { } next ? now with { Cursor = next } : now with { Cursor = null, Status = OperationStatus.Done, FinishedAt = at }).ConfigureAwait(false)) return;
+            if (!await SaveAsync(run, now => page.Next is { } next ? now with { Cursor = next } : now with { Cursor = null, Status = OperationStatus.Done, FinishedAt = at, CancelledBy = null, CancelReason = null }).ConfigureAwait(false)) return;
         }
     }
 
@@ -302,7 +313,12 @@ internal sealed class Operations : IAsyncDisposable
 
         public void Stop(string reason, string by)
         {
-            lock (_lock) StoppedBy ??= (reason, by);
+            lock (_lock)
+                if (StoppedBy is null)
+                {
+                    StoppedBy = (reason, by);
+                    _now = _now with { CancelledBy = by, CancelReason = reason };
+                }
             _stop.Cancel();
         }
 

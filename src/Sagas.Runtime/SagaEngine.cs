@@ -344,7 +344,8 @@ public sealed class SagaEngine : IHostedLifecycleService
     /// <summary>Takes nothing new, finishes what waits, and stops. What is unfinished goes on when a node opens the store again.</summary>
     public async Task StoppingAsync(CancellationToken cancellationToken)
     {
-        await _operations.DisposeAsync().ConfigureAwait(false);
+        // What an operation has asked is answered while the workers still run.
+        await Task.WhenAny(_operations.DisposeAsync().AsTask(), Task.Delay(_parts.Options.DrainTimeout, _parts.Time, cancellationToken)).ConfigureAwait(false);
         _open = false;
         _sampling?.Dispose();
         _gauges?.Dispose();

@@ -90,6 +90,7 @@ public sealed class OperationTests
         (await api.Get(at)).At("status").ShouldBe("running");
         (await api.Post(at + "/cancel", "{}")).ShouldBeProblem(400, "reason-required");
         var stopping = api.Post(at + "/cancel", """{"reason":"wrong filter"}""", headers: ("X-Operator", "bob"));
+        while ((await api.Get(at)).At("cancelReason") == "null") await Task.Yield();
         gate.SetResult();
         var stopped = await stopping;
         stopped.Status.ShouldBe(202, stopped.Text);
