@@ -197,10 +197,8 @@ internal sealed class Processor
             if (ReferenceEquals(decision.State, before)) return decision.Refused;
             if (Invariants.Check(live.Definition, decision.State) is { Count: > 0 } broken)
                 throw new InvalidOperationException(string.Join(" ", broken));
-            // What a participant said can be asked again, unless it waits to hear that it is kept; everything else must not be lost.
-            var urgent = awaited || happened is not SagaEvent.Replied || !decision.Effects.IsEmpty
-                || decision.State.Course != before.Course || decision.State.Status != before.Status;
-            live.Apply(decision, urgent);
+            // Who waits to hear that it is kept waits for the commit.
+            live.Apply(decision, urgent: awaited || decision.IsUrgent(before, happened));
             return null;
         }
         catch (Exception e)
