@@ -276,7 +276,7 @@ internal sealed class Nodes : INodeListener
     private async Task FindHomesAsync(CancellationToken cancel)
     {
         foreach (var saga in _homeless.ToArray())
-            if (_engine.FindDefinition(saga.Definition, saga.DefinitionVersion) is not null && await _adopt(saga, cancel).ConfigureAwait(false)) _homeless.Remove(saga);
+            if (_engine.DefinitionOf(saga) is not null && await _adopt(saga, cancel).ConfigureAwait(false)) _homeless.Remove(saga);
     }
 
     private async Task WatchAsync(SagaId? saga)

@@ -294,6 +294,8 @@ public sealed class NodeTests : IAsyncDisposable
         public ValueTask<DateTimeOffset?> OldestUnfinishedAsync(CancellationToken cancel) => store.OldestUnfinishedAsync(cancel);
         public ValueTask<DefinitionOutcome> SaveDefinitionAsync(StoredDefinition definition, CancellationToken cancel) => store.SaveDefinitionAsync(definition, cancel);
         public ValueTask<IReadOnlyList<StoredDefinition>> DefinitionsAsync(CancellationToken cancel) => store.DefinitionsAsync(cancel);
+        public ValueTask<bool> SaveOperationAsync(Operation operation, CancellationToken cancel) => store.SaveOperationAsync(operation, cancel);
+        public ValueTask<IReadOnlyList<Operation>> OperationsAsync(CancellationToken cancel) => store.OperationsAsync(cancel);
         public ValueTask<IReadOnlyList<NodeLease>> RenewAsync(CancellationToken cancel) => store.RenewAsync(cancel);
         public ValueTask<IReadOnlyList<SagaState>> ClaimAsync(string node, int most, CancellationToken cancel) => store.ClaimAsync(node, most, cancel);
         public ValueTask<IReadOnlyList<SagaState>> OwnedAsync(CancellationToken cancel) => store.OwnedAsync(cancel);
