@@ -3,6 +3,7 @@ using System.Collections.Frozen;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
+using Sagas.Journal;
 
 namespace Sagas.Participants;
 
@@ -20,7 +21,7 @@ public sealed class ParticipantHost : IHostedLifecycleService, IAsyncDisposable,
     private readonly Barrier _barrier;
     private readonly Turns _turns = new();
     private readonly ConcurrentDictionary<(string ReplyTo, SendReplies Send), ReplyOutbox> _outboxes = new();
-    private readonly TaskCompletionSource _opened = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly TaskCompletionSource _opened;
     private readonly CancellationTokenSource _stop = new();
     private readonly TimeProvider _time;
     private readonly ILogger<ParticipantHost> _logger;
@@ -30,10 +31,11 @@ public sealed class ParticipantHost : IHostedLifecycleService, IAsyncDisposable,
     {
         _logger = logger;
         _time = ParticipantsBuilder.Time(services);
+        _opened = new TaskCompletionSource(_time.Continuations());
         _store = registry.Barrier?.Invoke(services) ?? new MemoryBarrier(registry.Retention, _time);
         _barrier = new Barrier(_store, _time);
         _participants = registry.Names.ToFrozenDictionary(name => name,
-            name => new Participant(name, registry.Bind(name, services), new Lane(registry.Concurrency, HandleAsync)), StringComparer.Ordinal);
+            name => new Participant(name, registry.Bind(name, services), new Lane(registry.Concurrency, HandleAsync, _time)), StringComparer.Ordinal);
         if (services.GetService<DurableSagas>() is { } durable && _store is MemoryBarrier) Log.ForgetfulBarrier(_logger, durable.Store);
     }
 
@@ -141,10 +143,8 @@ public sealed class ParticipantHost : IHostedLifecycleService, IAsyncDisposable,
             {
                 var overdue = new Overdue(work, _logger);
                 await using (deadline.Token.UnsafeRegister(static overdue => ((Overdue)overdue!).Begin(), overdue))
-                {
-                    deadline.CancelAfter(Remaining(item));
+                await using (_time.CreateTimer(static source => ((CancellationTokenSource)source!).Cancel(), deadline, Remaining(item), Timeout.InfiniteTimeSpan))
                     reply = await replying;
-                }
                 overdue.End();
             }
         }
@@ -166,7 +166,7 @@ public sealed class ParticipantHost : IHostedLifecycleService, IAsyncDisposable,
         else if (reply.Outcome == Outcome.Refused && _logger.IsEnabled(LogLevel.Debug)) Log.Refused(_logger, reply.Saga, reply.Step, reply.Phase.Word(), reply.Code, reply.Message);
         var key = (work.Item.ReplyTo, work.Send);
         if (!_outboxes.TryGetValue(key, out var outbox))
-            outbox = _outboxes.GetOrAdd(key, static (k, host) => new ReplyOutbox(k.ReplyTo, k.Send, host._logger, host._stop.Token), this);
+            outbox = _outboxes.GetOrAdd(key, static (k, host) => new ReplyOutbox(k.ReplyTo, k.Send, host._time, host._logger, host._stop.Token), this);
         outbox.Add(reply);
     }
 

@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using System.Threading.Channels;
+using Sagas.Journal;
 
 namespace Sagas.Runtime;
 
@@ -27,7 +28,11 @@ internal sealed class Processor
     {
         _engine = engine;
         // Twice the size at which starts are refused: what is under way still finds room when new work does not.
-        _mailbox = Channel.CreateBounded<Mail>(new BoundedChannelOptions(engine.Options.MailboxSize * 2) { SingleReader = true });
+        _mailbox = Channel.CreateBounded<Mail>(new BoundedChannelOptions(engine.Options.MailboxSize * 2)
+        {
+            SingleReader = true,
+            AllowSynchronousContinuations = engine.Time is VirtualTime,
+        });
         _flush = engine.Time.CreateTimer(_ => PostFlush(), null, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
     }
 

@@ -4,6 +4,7 @@ using System.Text.Json;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
+using Sagas.Journal;
 
 namespace Sagas.Runtime;
 
@@ -12,7 +13,7 @@ public sealed class SagaEngine : IHostedLifecycleService
 {
     private readonly EngineParts _parts;
     private readonly Processor[] _workers;
-    private readonly Waiters _waiters = new();
+    private readonly Waiters _waiters;
     private readonly Pulse _pulse;
     private Task[] _running = [];
     private volatile bool _open;
@@ -20,6 +21,7 @@ public sealed class SagaEngine : IHostedLifecycleService
     internal SagaEngine(DefinitionCatalog definitions, ISagaStore store, ITransport transport, IOptions<SagasOptions> options, TimeProvider time, ILogger<SagaEngine> log)
     {
         _pulse = new Pulse(time);
+        _waiters = new Waiters(time);
         _parts = new EngineParts(definitions, store, new Outbox(transport, new HttpTransport(options.Value, definitions.Find, PostAsync, time, log), time, log), new TimerPump(time, mail => WorkerOf(mail.Id).TryPost(mail)),
             options.Value, time, log, Ended);
         _workers = [.. Enumerable.Range(0, options.Value.Workers).Select(_ => new Processor(_parts))];
@@ -53,7 +55,7 @@ public sealed class SagaEngine : IHostedLifecycleService
         using var span = StartSpan(definition, request, id);
         if ((span ?? Activity.Current) is { IdFormat: ActivityIdFormat.W3C } activity && (span is not null || request.TraceParent is null))
             request = request with { TraceParent = activity.Id };
-        var mail = new StartMail(definition, request, id);
+        var mail = new StartMail(definition, request, id, _parts.Time);
         if (!_open || !WorkerOf(id).TryStart(mail))
             return new StartResult(StartOutcome.Busy, Problem: _open ? "The engine has as much work as it can hold. Repeat later." : "The engine is not running. Repeat later.");
         var result = await mail.Answer.WaitAsync(cancel).ConfigureAwait(false);
@@ -93,7 +95,7 @@ public sealed class SagaEngine : IHostedLifecycleService
     /// <exception cref="StoreUnavailableException">Whether it was done is unknown: look, and repeat.</exception>
     public async ValueTask<RequestResult> RequestAsync(SagaId id, SagaEvent request, CancellationToken cancel = default)
     {
-        var mail = new RequestMail(id, request);
+        var mail = new RequestMail(id, request, _parts.Time);
         if (!_open || !WorkerOf(id).TryPost(mail)) return new RequestResult(RequestOutcome.Busy, Problem: "The engine has as much work as it can hold. Repeat later.");
         return await mail.Answer.WaitAsync(cancel).ConfigureAwait(false);
     }
@@ -158,7 +160,7 @@ public sealed class SagaEngine : IHostedLifecycleService
     public async Task StartAsync(CancellationToken cancellationToken)
     {
         var unfinished = await _parts.Store.OpenAsync(cancellationToken).ConfigureAwait(false);
-        _running = [.. _workers.Select(worker => Task.Run(() => RunAsync(worker), CancellationToken.None))];
+        _running = [.. _workers.Select(worker => _parts.Time.Run(() => RunAsync(worker)))];
         foreach (var saga in unfinished)
         {
             if (FindDefinition(saga.Definition, saga.DefinitionVersion) is { } definition)

@@ -1,3 +1,4 @@
+using Sagas.Testing.Simulator;
 using Sagas.Runtime;
 using Sagas.Tests.Journal;
 using Shouldly;

@@ -1,9 +1,9 @@
 using Sagas.Journal;
 
-namespace Sagas.Tests.Journal;
+namespace Sagas.Testing.Simulator;
 
 /// <summary>How the disk refuses.</summary>
-public enum DiskFault
+internal enum DiskFault
 {
     /// <summary>Every kind of call fails with an input/output error.</summary>
     Error,
@@ -15,17 +15,30 @@ public enum DiskFault
     Full,
 }
 
+/// <summary>What is asked of a disk.</summary>
+internal enum DiskCall
+{
+    Create,
+    Write,
+    SetLength,
+    Sync,
+    Rename,
+    Delete,
+    SyncDirectory,
+}
+
 /// <summary>
 /// A disk in memory that forgets at a power cut what was not synced: sectors of a file land one by one, in any order or
 /// never; so do changes of the directory, or in order up to some point. A failed sync behaves as on Linux: the bytes stay
 /// visible, count as clean, and never reach the disk unless they are written again.
 /// </summary>
-public sealed class SimulatedDisk : IJournalFiles
+internal sealed class SimulatedDisk : IJournalFiles
 {
     const int Sector = 64;
 
-    sealed class Inode
+    sealed class Inode(string path)
     {
+        public string Path = path;
         public byte[] Seen = [];
         public byte[] Durable = [];
         public readonly List<(long Offset, byte[]? Bytes)> Pending = [];
@@ -43,6 +56,9 @@ public sealed class SimulatedDisk : IJournalFiles
     public int Calls { get; private set; }
 
     public int Syncs { get; private set; }
+
+    /// <summary>Asked at every call that changes something; says how it fails, and with what error. Null: it succeeds.</summary>
+    public Func<DiskCall, string, (DiskFault Fault, Exception Error)?>? Ask { get; set; }
 
     public bool FaultHit { get; private set; }
 
@@ -72,14 +88,17 @@ public sealed class SimulatedDisk : IJournalFiles
     }
 
     /// <summary>What is left after the power went, with luck decided by the random numbers.</summary>
-    public SimulatedDisk AfterPowerCut(Random random)
+    /// <param name="random">Luck.</param>
+    /// <param name="losesWrites">Whether writes that were not synced may be lost.</param>
+    /// <param name="losesEntries">Whether changes of the directory that were not synced may be lost.</param>
+    public SimulatedDisk AfterPowerCut(Random random, bool losesWrites = true, bool losesEntries = true)
     {
         lock (gate)
         {
-            var entries = new Dictionary<string, Inode>(durable);
+            var entries = new Dictionary<string, Inode>(losesEntries ? durable : seen);
             var inOrder = random.Next(2) == 0;
             var landed = random.Next(pendingEntries.Count + 1);
-            for (var i = 0; i < pendingEntries.Count; i++)
+            for (var i = 0; losesEntries && i < pendingEntries.Count; i++)
             {
                 if (inOrder ? i >= landed : random.Next(2) == 0) continue;
                 var (removed, added, inode) = pendingEntries[i];
@@ -88,7 +107,7 @@ public sealed class SimulatedDisk : IJournalFiles
             }
 
             var after = new SimulatedDisk();
-            foreach (var (path, inode) in entries) after.Put(path, Survivors(inode, random));
+            foreach (var (path, inode) in entries) after.Put(path, Land([.. inode.Durable], inode.Pending, losesWrites ? random : null));
             return after;
         }
     }
@@ -116,13 +135,12 @@ public sealed class SimulatedDisk : IJournalFiles
         }
     }
 
-    void Put(string path, byte[] bytes) => seen[path] = durable[path] = new Inode { Seen = bytes, Durable = [.. bytes] };
+    void Put(string path, byte[] bytes) => seen[path] = durable[path] = new Inode(path) { Seen = bytes, Durable = [.. bytes] };
 
     /// <summary>What is on the disk when the pending writes land as luck will have it; all of them without luck.</summary>
-    static byte[] Survivors(Inode inode, Random? random)
+    static byte[] Land(byte[] bytes, List<(long Offset, byte[]? Bytes)> pending, Random? random)
     {
-        byte[] bytes = [.. inode.Durable];
-        foreach (var (offset, written) in inode.Pending)
+        foreach (var (offset, written) in pending)
         {
             var luck = random?.Next(4) ?? 3;
             if (written is null)
@@ -147,22 +165,28 @@ public sealed class SimulatedDisk : IJournalFiles
         return bytes;
     }
 
-    bool Fails(bool needsSpace = false)
+    /// <summary>How the call fails; null: it does not.</summary>
+    (DiskFault Fault, Exception Error)? Fails(DiskCall call, string path, bool needsSpace = false)
     {
-        var call = Calls++;
-        if (failAt < 0 || call < failAt || fault == DiskFault.Full && !needsSpace) return false;
-        FaultHit = true;
-        if (!failForever) failAt = -1;
-        return true;
+        var number = Calls++;
+        if (failAt >= 0 && number >= failAt && (fault != DiskFault.Full || needsSpace))
+        {
+            FaultHit = true;
+            if (!failForever) failAt = -1;
+            return (fault, Refusal(fault));
+        }
+
+        return Ask?.Invoke(call, path) is { } answer && (answer.Fault != DiskFault.Full || needsSpace) ? answer : null;
     }
 
-    IOException Refusal() => fault == DiskFault.Full
+    /// <summary>What a program is told.</summary>
+    public static IOException Refusal(DiskFault fault) => fault == DiskFault.Full
         ? new IOException("No space left on device.", 28)
         : new IOException("Input/output error.", 5);
 
-    void Step(bool needsSpace = false)
+    void Step(DiskCall call, string path, bool needsSpace = false)
     {
-        if (Fails(needsSpace)) throw Refusal();
+        if (Fails(call, path, needsSpace) is { } failure) throw failure.Error;
     }
 
     public void CreateDirectory(string directory)
@@ -195,8 +219,8 @@ public sealed class SimulatedDisk : IJournalFiles
     {
         lock (gate)
         {
-            Step(needsSpace: true);
-            var inode = new Inode();
+            Step(DiskCall.Create, path, needsSpace: true);
+            var inode = new Inode(path);
             seen[path] = inode;
             pendingEntries.Add((null, path, inode));
             return new OpenFile(this, inode);
@@ -212,9 +236,10 @@ public sealed class SimulatedDisk : IJournalFiles
     {
         lock (gate)
         {
-            Step();
+            Step(DiskCall.Rename, to);
             seen.Remove(from, out var inode);
             seen[to] = inode!;
+            inode!.Path = to;
             pendingEntries.Add((from, to, inode));
         }
     }
@@ -223,7 +248,7 @@ public sealed class SimulatedDisk : IJournalFiles
     {
         lock (gate)
         {
-            Step();
+            Step(DiskCall.Delete, path);
             if (seen.Remove(path)) pendingEntries.Add((path, null, null));
         }
     }
@@ -232,7 +257,7 @@ public sealed class SimulatedDisk : IJournalFiles
     {
         lock (gate)
         {
-            Step();
+            Step(DiskCall.SyncDirectory, directory);
             durable.Clear();
             foreach (var (path, inode) in seen) durable[path] = inode;
             pendingEntries.Clear();
@@ -261,13 +286,13 @@ public sealed class SimulatedDisk : IJournalFiles
             lock (disk.gate)
             {
                 ObjectDisposedException.ThrowIf(closed, this);
-                var fails = disk.Fails(needsSpace: offset + bytes.Length > inode.Seen.Length);
-                if (fails && disk.fault != DiskFault.ShortWrite) throw disk.Refusal();
-                if (fails) bytes = bytes[..(bytes.Length / 2)];
+                var failure = disk.Fails(DiskCall.Write, inode.Path, needsSpace: offset + bytes.Length > inode.Seen.Length);
+                if (failure is { Fault: not DiskFault.ShortWrite } refused) throw refused.Error;
+                if (failure is not null) bytes = bytes[..(bytes.Length / 2)];
                 if (inode.Seen.Length < offset + bytes.Length) Array.Resize(ref inode.Seen, (int)offset + bytes.Length);
                 bytes.CopyTo(inode.Seen.AsSpan((int)offset));
                 inode.Pending.Add((offset, bytes.ToArray()));
-                if (fails) throw disk.Refusal();
+                if (failure is { } cut) throw cut.Error;
             }
         }
 
@@ -275,7 +300,7 @@ public sealed class SimulatedDisk : IJournalFiles
         {
             lock (disk.gate)
             {
-                disk.Step();
+                disk.Step(DiskCall.SetLength, inode.Path);
                 Array.Resize(ref inode.Seen, (int)length);
                 inode.Pending.Add((length, null));
             }
@@ -288,13 +313,13 @@ public sealed class SimulatedDisk : IJournalFiles
             {
                 ObjectDisposedException.ThrowIf(closed, this);
                 disk.Syncs++;
-                if (disk.Fails())
+                if (disk.Fails(DiskCall.Sync, inode.Path) is { } failure)
                 {
                     inode.Pending.Clear();
-                    throw disk.Refusal();
+                    throw failure.Error;
                 }
 
-                inode.Durable = Survivors(inode, null);
+                inode.Durable = Land(inode.Durable, inode.Pending, null);
                 inode.Pending.Clear();
             }
         }

@@ -1,0 +1,81 @@
+using System.Collections.Immutable;
+using Sagas.Journal;
+using Sagas.Participants;
+using Sagas.Runtime;
+
+namespace Sagas.Testing.Simulator;
+
+/// <summary>The production store, with everything that can happen between it and the engine.</summary>
+internal sealed class SimulatedStore(World world, Machine node, Process process, ISagaStore inner) : ISagaStore
+{
+    public StoreHealth Health => inner.Health;
+
+    public async ValueTask<IReadOnlyList<SagaState>> OpenAsync(CancellationToken cancel)
+    {
+        var open = await inner.OpenAsync(cancel);
+        if (!process.Alive) await World.Never;
+        if (world.Faults.Strikes(Fault.CrashAfterRecovery))
+            world.Scheduler.After(process, world.Faults.Time(Fault.CrashAfterRecovery, 50.Milliseconds()), () => node.Crash(Fault.CrashAfterRecovery));
+        return open;
+    }
+
+    public async ValueTask<ImmutableArray<CommitOutcome>> CommitAsync(IReadOnlyList<SagaCommit> commits, CancellationToken cancel)
+    {
+        if (!process.Alive) await World.Never;
+        var faults = world.Faults;
+        if (faults.Strikes(Fault.CrashBeforeCommit)) await world.CrashHereAsync(process, Fault.CrashBeforeCommit);
+        if (faults.Strikes(Fault.StoreError)) throw new StoreUnavailableException("The store does not answer.");
+        var outcomes = await inner.CommitAsync(commits, cancel);
+        if (!process.Alive) await World.Never;
+        for (var i = 0; i < commits.Count; i++)
+            if (outcomes[i] == CommitOutcome.Committed) world.Audit.Committed(commits[i].State);
+        world.Trace("commit", process.Name, commits.Count);
+        if (faults.Strikes(Fault.CrashAfterCommit)) await world.CrashHereAsync(process, Fault.CrashAfterCommit);
+        await world.PassAsync(process, TimeSpan.Zero);
+        if (faults.Strikes(Fault.CommitAnswerLost)) throw new StoreUnavailableException("The store did it and does not say so.");
+        return outcomes;
+    }
+
+    public ValueTask<SagaState?> FindAsync(SagaId id, CancellationToken cancel) => inner.FindAsync(id, cancel);
+
+    public ValueTask<IReadOnlyList<HistoryEntry>?> HistoryAsync(SagaId id, int after, int limit, CancellationToken cancel) => inner.HistoryAsync(id, after, limit, cancel);
+
+    public ValueTask<SagaPage> ListAsync(SagaFilter filter, int limit, string? cursor, CancellationToken cancel) => inner.ListAsync(filter, limit, cursor, cancel);
+
+    public ValueTask<ImmutableDictionary<SagaStatus, long>> CountAsync(SagaFilter filter, CancellationToken cancel) => inner.CountAsync(filter, cancel);
+
+    public ValueTask<DateTimeOffset?> OldestUnfinishedAsync(CancellationToken cancel) => inner.OldestUnfinishedAsync(cancel);
+
+    public ValueTask DisposeAsync() => inner.DisposeAsync();
+}
+
+/// <summary>The production barrier's store, with everything that can happen between it and the barrier.</summary>
+internal sealed class SimulatedBarrier(World world, Process process, IBarrierStore inner) : IBarrierStore
+{
+    /// <summary>Its journal has failed.</summary>
+    public bool IsSick { get; private set; }
+
+    public ValueTask OpenAsync(CancellationToken cancel) => inner.OpenAsync(cancel);
+
+    public ValueTask<BarrierRow?> FindAsync(string saga, string step, CancellationToken cancel) => inner.FindAsync(saga, step, cancel);
+
+    public async ValueTask WriteAsync(BarrierRow row, CancellationToken cancel)
+    {
+        if (!process.Alive) await World.Never;
+        if (world.Faults.Strikes(Fault.BarrierError)) throw new IOException("The barrier's store does not answer.");
+        try
+        {
+            await inner.WriteAsync(row, cancel);
+        }
+        catch (JournalFailedException)
+        {
+            IsSick = true;
+            throw;
+        }
+        if (!process.Alive) await World.Never;
+        if (world.Faults.Strikes(Fault.CrashBeforeReply)) await world.CrashHereAsync(process, Fault.CrashBeforeReply);
+        await world.PassAsync(process, TimeSpan.Zero);
+    }
+
+    public ValueTask DisposeAsync() => inner.DisposeAsync();
+}
