@@ -64,12 +64,14 @@ internal sealed class Audit(World world)
         if (ledger.Durable is { Ended: true } ended) Fault("P10", saga.Id.Value, $"it had ended as {ended.Course} and is committed again as {saga.Course}");
         if (ledger.Durable is { } before && saga.Version <= before.Version) Fault("P12", saga.Id.Value, $"version {saga.Version} is committed over version {before.Version}");
         ledger.Durable = saga;
+        world.Trace(Word(saga.Status), saga.Id.Value, saga.Version);
     }
 
     /// <summary>A command leaves: the commit that names it must be durable.</summary>
     public void Sent(CommandItem item)
     {
         var ledger = _ledgers[item.Saga];
+        world.Trace("ask", item.Key, item.Attempt);
         if (ledger.Durable is not { } saga)
         {
             Fault("P11", item.Saga, $"{item.Phase.Word()} of '{item.Step}' is sent before the saga is durable");
@@ -88,6 +90,7 @@ internal sealed class Audit(World world)
     public void Called(CommandContext context)
     {
         var ledger = _ledgers[context.Saga];
+        world.Trace("call", context.Key, context.Attempt);
         if (ledger.Answers.ContainsKey((context.Step, context.Phase))) Fault("P8", context.Saga, $"{context.Phase.Word()} of '{context.Step}' reaches its handler again after it was answered");
         if (context.Phase is Phase.Try or Phase.Do && ledger.IsUndone(context.Step)) Fault("P9", context.Saga, $"{context.Phase.Word()} of '{context.Step}' reaches its handler after it was undone");
     }
@@ -96,15 +99,16 @@ internal sealed class Audit(World world)
     public void Undoing(CommandContext context, Phase first)
     {
         if (!_ledgers[context.Saga].Begun.Contains((context.Step, first)))
-            Fault("P8", context.Saga, $"{context.Phase.Word()} of '{context.Step}' reaches its handler, which never heard of its {first.Word()}");
+            Fault("P8", context.Saga, $"{context.Phase.Word()} of '{context.Step}' reaches its handler, which cannot have heard of its {first.Word()}");
     }
 
-    public bool IsDone(CommandContext context)
+    /// <summary>A barrier notes that a first phase begins: from then on the handler may hear that it is undone.</summary>
+    public void Begun(BarrierRow row)
     {
-        var ledger = _ledgers[context.Saga];
-        ledger.Begun.Add((context.Step, context.Phase));
-        return ledger.Effects.Contains((context.Step, context.Phase));
+        if (row.Forward == BarrierForward.Started) _ledgers[row.Saga].Begun.Add((row.Step, row.IsDo ? Phase.Do : Phase.Try));
     }
+
+    public bool IsDone(CommandContext context) => _ledgers[context.Saga].Effects.Contains((context.Step, context.Phase));
 
     public void Done(CommandContext context)
     {
@@ -118,6 +122,7 @@ internal sealed class Audit(World world)
     /// <summary>A reply leaves a participant: what it says must be remembered there for good.</summary>
     public void Answered(ReplyItem reply)
     {
+        world.Trace(reply.Outcome.Word(), Wire.Key(reply.Saga, reply.Step, reply.Phase), reply.Attempt);
         if (reply.Outcome is Outcome.Error or Outcome.Busy) return;
         var isForward = reply.Phase is Phase.Try or Phase.Do;
         if (reply.Outcome == Outcome.Refused && !isForward) return;
@@ -208,6 +213,11 @@ internal sealed class Audit(World world)
             }
         }
     }
+
+    // ToString of an enum is slow, and this is called at every commit.
+    private static string Word(SagaStatus status) => Words[(int)status];
+
+    private static readonly string[] Words = [.. Enum.GetNames<SagaStatus>().Select(name => "durable as " + name)];
 
     private SagaDefinition Definition(SagaState saga) => world.Definitions.Find(saga.Definition, saga.DefinitionVersion)!;
 

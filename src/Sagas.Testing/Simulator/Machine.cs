@@ -13,6 +13,7 @@ internal sealed class SimulatedCrashException() : IOException("The process has c
 /// <summary>A machine with a disk and a clock. Its process dies and is started again.</summary>
 internal abstract class Machine(World world, string name)
 {
+    private static readonly string[] Calls = [.. Enum.GetNames<DiskCall>().Select(name => "disk " + name)];
     private DateTimeOffset _fullUntil;
     private TimeSpan _clock;
 
@@ -49,7 +50,7 @@ internal abstract class Machine(World world, string name)
         if (Process is not { Alive: true } process) return;
         process.Kill();
         IsReady = false;
-        World.Trace("crash", Name, (long)why);
+        World.Trace("crash", Name + " " + why, 0);
         bool writes = World.Faults.Joins(Fault.UnsyncedWritesLost), entries = World.Faults.Joins(Fault.UnsyncedEntriesLost);
         LosePower(writes, entries);
         World.Scheduler.After(null, World.Faults.Quiet ? 100.Milliseconds() : TimeSpan.FromMilliseconds(World.Chance.Next(1, 8000)), Start);
@@ -127,7 +128,7 @@ internal abstract class Machine(World world, string name)
     private (DiskFault, Exception)? Asked(DiskCall call, string path)
     {
         var faults = World.Faults;
-        World.Trace(call.ToString(), path, 0);
+        World.Trace(Calls[(int)call], path, 0);
         var crash = Opening ? Fault.CrashInRecovery
             : path.EndsWith(".tmp", StringComparison.Ordinal) && !path.Contains(Spare.NextName) && !path.Contains(Spare.ReserveName) ? Fault.CrashInSnapshot
             : call is DiskCall.Rename or DiskCall.SyncDirectory || path.EndsWith(Manifest.Name, StringComparison.Ordinal) ? Fault.CrashInRotation
@@ -152,7 +153,7 @@ internal abstract class Machine(World world, string name)
     {
         if (!ReferenceEquals(Process, process)) return;
         IsReady = false;
-        World.Trace("crash", Name, (long)why);
+        World.Trace("crash", Name + " " + why, 0);
         bool writes = World.Faults.Joins(Fault.UnsyncedWritesLost), entries = World.Faults.Joins(Fault.UnsyncedEntriesLost);
         LosePower(writes, entries);
         World.Scheduler.After(null, World.Faults.Quiet ? 100.Milliseconds() : TimeSpan.FromMilliseconds(World.Chance.Next(1, 8000)), Start);

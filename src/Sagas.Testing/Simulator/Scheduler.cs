@@ -11,6 +11,7 @@ internal sealed class Scheduler(int seed)
     private readonly Random _order = new(seed);
     private readonly List<(Process? Owner, Action Run)> _ready = [];
     private readonly PriorityQueue<Alarm, (long Ticks, long Number)> _alarms = new();
+    private readonly int _thread = Environment.CurrentManagedThreadId;
     private long _number;
 
     /// <summary>The world's time, which no process sees: each has a clock of its own.</summary>
@@ -21,6 +22,7 @@ internal sealed class Scheduler(int seed)
 
     public void Post(Process? owner, Action run)
     {
+        StayHere();
         if (owner is { Alive: false }) return;
         _ready.Add((owner, run));
     }
@@ -34,6 +36,7 @@ internal sealed class Scheduler(int seed)
 
     public void Set(Alarm alarm, TimeSpan delay)
     {
+        StayHere();
         alarm.Due = delay < TimeSpan.Zero ? null : (Now + delay).UtcTicks;
         alarm.Number = ++_number;
         if (alarm.Due is { } due && alarm.Owner is not { Alive: false }) _alarms.Enqueue(alarm, (due, alarm.Number));
@@ -43,6 +46,7 @@ internal sealed class Scheduler(int seed)
     public void RunUntil(DateTimeOffset end)
     {
         while (RunReady() && Next() is { } next && next <= end.UtcTicks) Advance(next);
+        if (Escaped is not null) throw new InvalidOperationException($"Work has left the simulator's thread: {Escaped}");
         if (Now < end) Now = end;
     }
 
@@ -59,6 +63,14 @@ internal sealed class Scheduler(int seed)
         }
         return true;
     }
+
+    private void StayHere()
+    {
+        if (Environment.CurrentManagedThreadId != _thread) Escaped ??= Environment.StackTrace;
+    }
+
+    /// <summary>Where something was first done on another thread, which makes a seed's run unlike the next; null: nowhere.</summary>
+    public string? Escaped { get; private set; }
 
     private long? Next()
     {

@@ -39,9 +39,44 @@ internal sealed class SimulatedDisk : IJournalFiles
     sealed class Inode(string path)
     {
         public string Path = path;
-        public byte[] Seen = [];
-        public byte[] Durable = [];
+        public Content Seen = new([]);
+        public Content Durable = new([]);
         public readonly List<(long Offset, byte[]? Bytes)> Pending = [];
+    }
+
+    /// <summary>A file's bytes, with room to grow, because files grow by a record at a time.</summary>
+    sealed class Content(byte[] bytes)
+    {
+        byte[] bytes = bytes;
+
+        public int Length { get; private set; } = bytes.Length;
+
+        /// <summary>The bytes, without room behind them.</summary>
+        public byte[] Bytes
+        {
+            get
+            {
+                if (bytes.Length > Length) Array.Resize(ref bytes, Length);
+                return bytes;
+            }
+        }
+
+        public Span<byte> From(long offset) => bytes.AsSpan((int)offset, Length - (int)offset);
+
+        public Content Copy() => new([.. bytes.AsSpan(0, Length)]);
+
+        public void SetLength(long length)
+        {
+            if (length > bytes.Length) Array.Resize(ref bytes, (int)Math.Max(length, Math.Min(2L * bytes.Length, bytes.Length + (1 << 20))));
+            else if (length < Length) bytes.AsSpan((int)length, Length - (int)length).Clear();
+            Length = (int)length;
+        }
+
+        public void Write(long offset, ReadOnlySpan<byte> from)
+        {
+            if (Length < offset + from.Length) SetLength(offset + from.Length);
+            from.CopyTo(From(offset));
+        }
     }
 
     readonly Lock gate = new();
@@ -107,7 +142,7 @@ internal sealed class SimulatedDisk : IJournalFiles
             }
 
             var after = new SimulatedDisk();
-            foreach (var (path, inode) in entries) after.Put(path, Land([.. inode.Durable], inode.Pending, losesWrites ? random : null));
+            foreach (var (path, inode) in entries) after.Put(path, Land(inode.Durable.Copy(), inode.Pending, losesWrites ? random : null));
             return after;
         }
     }
@@ -116,14 +151,14 @@ internal sealed class SimulatedDisk : IJournalFiles
     {
         var clone = new SimulatedDisk();
         lock (gate)
-            foreach (var (path, inode) in seen) clone.Put(path, [.. inode.Seen]);
+            foreach (var (path, inode) in seen) clone.Put(path, inode.Seen.Copy());
         return clone;
     }
 
     public byte[] this[string path]
     {
-        get { lock (gate) return seen[path].Seen; }
-        set { lock (gate) Put(path, value); }
+        get { lock (gate) return seen[path].Seen.Bytes; }
+        set { lock (gate) Put(path, new Content(value)); }
     }
 
     public void Remove(string path)
@@ -135,34 +170,30 @@ internal sealed class SimulatedDisk : IJournalFiles
         }
     }
 
-    void Put(string path, byte[] bytes) => seen[path] = durable[path] = new Inode(path) { Seen = bytes, Durable = [.. bytes] };
+    void Put(string path, Content content) => seen[path] = durable[path] = new Inode(path) { Seen = content, Durable = content.Copy() };
 
     /// <summary>What is on the disk when the pending writes land as luck will have it; all of them without luck.</summary>
-    static byte[] Land(byte[] bytes, List<(long Offset, byte[]? Bytes)> pending, Random? random)
+    static Content Land(Content content, List<(long Offset, byte[]? Bytes)> pending, Random? random)
     {
         foreach (var (offset, written) in pending)
         {
             var luck = random?.Next(4) ?? 3;
             if (written is null)
             {
-                if (luck >= 2) Array.Resize(ref bytes, (int)offset);
+                if (luck >= 2) content.SetLength(offset);
                 continue;
             }
 
-            for (var at = 0; at < written.Length;)
+            if (luck == 3) content.Write(offset, written);
+            for (var at = 0; luck is 1 or 2 && at < written.Length;)
             {
                 var end = (int)Math.Min(written.Length, (offset + at) / Sector * Sector + Sector - offset);
-                if (luck == 3 || luck != 0 && random!.Next(2) == 0)
-                {
-                    if (bytes.Length < offset + end) Array.Resize(ref bytes, (int)offset + end);
-                    written.AsSpan(at, end - at).CopyTo(bytes.AsSpan((int)offset + at));
-                }
-
+                if (random!.Next(2) == 0) content.Write(offset + at, written.AsSpan(at, end - at));
                 at = end;
             }
         }
 
-        return bytes;
+        return content;
     }
 
     /// <summary>How the call fails; null: it does not.</summary>
@@ -276,7 +307,7 @@ internal sealed class SimulatedDisk : IJournalFiles
             {
                 ObjectDisposedException.ThrowIf(closed, this);
                 var count = (int)Math.Clamp(inode.Seen.Length - offset, 0, buffer.Length);
-                if (count > 0) inode.Seen.AsSpan((int)offset, count).CopyTo(buffer);
+                if (count > 0) inode.Seen.From(offset)[..count].CopyTo(buffer);
                 return count;
             }
         }
@@ -289,8 +320,7 @@ internal sealed class SimulatedDisk : IJournalFiles
                 var failure = disk.Fails(DiskCall.Write, inode.Path, needsSpace: offset + bytes.Length > inode.Seen.Length);
                 if (failure is { Fault: not DiskFault.ShortWrite } refused) throw refused.Error;
                 if (failure is not null) bytes = bytes[..(bytes.Length / 2)];
-                if (inode.Seen.Length < offset + bytes.Length) Array.Resize(ref inode.Seen, (int)offset + bytes.Length);
-                bytes.CopyTo(inode.Seen.AsSpan((int)offset));
+                inode.Seen.Write(offset, bytes);
                 inode.Pending.Add((offset, bytes.ToArray()));
                 if (failure is { } cut) throw cut.Error;
             }
@@ -301,7 +331,7 @@ internal sealed class SimulatedDisk : IJournalFiles
             lock (disk.gate)
             {
                 disk.Step(DiskCall.SetLength, inode.Path);
-                Array.Resize(ref inode.Seen, (int)length);
+                inode.Seen.SetLength(length);
                 inode.Pending.Add((length, null));
             }
         }

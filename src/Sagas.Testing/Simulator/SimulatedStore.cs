@@ -63,6 +63,7 @@ internal sealed class SimulatedBarrier(World world, Process process, IBarrierSto
     {
         if (!process.Alive) await World.Never;
         if (world.Faults.Strikes(Fault.BarrierError)) throw new IOException("The barrier's store does not answer.");
+        world.Audit.Begun(row);
         try
         {
             await inner.WriteAsync(row, cancel);

@@ -106,11 +106,14 @@ public static class Simulation
         return failing;
     }
 
+    // What concerns every saga.
+    private static readonly string[] Common = [" start ", " open ", " crash ", " clock ", " partition ", " calm ", " broken "];
+
     private static string Tell(Seed failing)
     {
         var world = failing.Run(tellStory: true);
         var concerned = world.Audit.Concerned;
-        var story = world.Story.Where(line => !line.Contains(" send ") && !line.Contains(" deliver ") && !line.Contains(" effect ") || concerned.Any(saga => line.Contains($" {saga}/"))).ToArray();
+        var story = world.Story.Where(line => Common.Any(line.Contains) || concerned.Any(saga => line.Contains($" {saga}/") || line.Contains($" {saga} "))).ToArray();
         return $"Seed {failing.Number} breaks a promise.\n  {string.Join("\n  ", world.Audit.Faults)}\n"
             + $"Faults in it: {string.Join(", ", Enum.GetValues<Fault>().Where(fault => world.Faults.Hits[(int)fault] > 0).Select(fault => $"{fault} {world.Faults.Hits[(int)fault]}"))}\n"
             + $"Replay: {failing}\nThe last of its story:\n  {string.Join("\n  ", story.TakeLast(60))}";

@@ -250,7 +250,7 @@ internal sealed class World
 /// <summary>How this seed's engine and journal are set up.</summary>
 internal sealed class Settings
 {
-    private readonly int _workers, _batch, _mailbox;
+    private readonly int _workers, _batch, _mostOpen;
     private readonly TimeSpan _lazyFlush;
 
     public Settings(Random chance)
@@ -262,7 +262,7 @@ internal sealed class Settings
         Retention = 7.Days();
         var segment = 1 << chance.Next(14, 18);
         Journal = new JournalStoreOptions { Path = "/data/sagas", SegmentBytes = segment, ReserveBytes = chance.Next(2) * segment / 2, Preallocate = chance.Next(4) > 0 };
-        (_workers, _batch, _mailbox) = (chance.Next(1, 4), chance.Next(3) == 0 ? chance.Next(1, 16) : 1024, chance.Next(4) == 0 ? chance.Next(16, 200) : 8192);
+        (_workers, _batch, _mostOpen) = (chance.Next(1, 4), chance.Next(3) == 0 ? chance.Next(1, 16) : 1024, chance.Next(4) == 0 ? chance.Next(16, 200) : 100_000);
         _lazyFlush = TimeSpan.FromMilliseconds(chance.Next(5, 500));
     }
 
@@ -279,6 +279,6 @@ internal sealed class Settings
 
     public SagasOptions Engine(string node) => new()
     {
-        Node = node, Workers = _workers, BatchSize = _batch, MailboxSize = _mailbox, LazyFlush = _lazyFlush, StuckAfter = StuckAfter, Retention = Retention,
+        Node = node, Workers = _workers, BatchSize = _batch, MailboxSize = 1 << 16, MaxOpenSagas = _mostOpen, LazyFlush = _lazyFlush, StuckAfter = StuckAfter, Retention = Retention,
     };
 }
