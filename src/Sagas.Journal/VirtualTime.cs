@@ -28,6 +28,11 @@ internal static class Background
     public static TaskCreationOptions Continuations(this TimeProvider time) =>
         time is VirtualTime ? TaskCreationOptions.None : TaskCreationOptions.RunContinuationsAsynchronously;
 
+    /// <summary>A task that many may wait for. Of several who wait for one task only the first goes on inline; so, on virtual time, each waits for one of their own.</summary>
+    public static Task Shared(this TimeProvider time, Task task) => time is VirtualTime
+        ? task.ContinueWith(static _ => { }, CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default)
+        : task;
+
     private static async Task RunAsync(VirtualTime owner, Func<Task> work)
     {
         await Turn(owner).ConfigureAwait(false);

@@ -38,7 +38,7 @@ internal sealed class Lane(int concurrency, Func<Work, ValueTask> handle, TimePr
                 }
                 room = (_room ??= new TaskCompletionSource(time.Continuations())).Task;
             }
-            await room.WaitAsync(cancel);
+            await time.Shared(room).WaitAsync(cancel);
         }
     }
 

@@ -58,7 +58,7 @@ public sealed class ParticipantHost : IHostedLifecycleService, IAsyncDisposable,
     {
         if (!_participants.TryGetValue(participant, out var addressed))
             throw new ArgumentException($"There is no participant '{participant}' in this process. Add it with AddSagaParticipants(p => p.Add<Handler>(\"{participant}\")).", nameof(participant));
-        if (!_opened.Task.IsCompletedSuccessfully) await _opened.Task.WaitAsync(cancel);
+        if (!_opened.Task.IsCompletedSuccessfully) await _time.Shared(_opened.Task).WaitAsync(cancel);
         await addressed.Lane.AcceptAsync(batch.Items, addressed, send, cancel);
     }
 

@@ -31,7 +31,7 @@ sealed class Round(TimeProvider time)
     public List<(OpenSaga Saga, SagaCommit Commit, int Index)> Claims { get; } = [];
 
     /// <summary>Ends when what was written can be seen, or writing has failed.</summary>
-    public Task Ended => _ended.Task;
+    public Task Ended => time.Shared(_ended.Task);
 
     public void End() => _ended.SetResult();
 }

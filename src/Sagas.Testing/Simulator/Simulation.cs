@@ -123,7 +123,7 @@ public static class Simulation
     {
         var (one, two) = (seed.Run(tellStory: true).Story, seed.Run(tellStory: true).Story);
         var at = one.Zip(two).TakeWhile(pair => pair.First == pair.Second).Count();
-        return $"They part after {at} events: '{one.ElementAtOrDefault(at)}' against '{two.ElementAtOrDefault(at)}', after '{one.ElementAtOrDefault(at - 1)}'.";
+        return $"They part after {at} events:\n  {string.Join("\n  ", one.Skip(at - 12).Take(12))}\nthen\n  {string.Join("\n  ", one.Skip(at).Take(6))}\nagainst\n  {string.Join("\n  ", two.Skip(at).Take(6))}";
     }
 
     /// <summary>One world, and how to ask for it again.</summary>
