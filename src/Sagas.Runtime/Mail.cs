@@ -35,6 +35,9 @@ internal sealed class RequestMail(SagaId id, SagaEvent happened, TimeProvider ti
 
     public Task<RequestResult> Answer => _answer.Task;
 
+    /// <summary>Why it is refused, decided in the batch under way; null: it is not.</summary>
+    public string? Refused { get; set; }
+
     public void Reply(RequestResult result) => _answer.TrySetResult(result);
 
     public void Fail(Exception why) => _answer.TrySetException(why);

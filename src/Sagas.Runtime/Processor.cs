@@ -163,7 +163,9 @@ internal sealed class Processor
                 Arm(live);
                 break;
             case RequestMail request:
-                if (Decide(live, request.Happened, awaited: true) is { } refused) request.Reply(new RequestResult(RequestOutcome.WrongState, live.Durable, refused));
+                // A refusal may rest on what is decided and not durable yet: it is spoken when that is.
+                request.Refused = Decide(live, request.Happened, awaited: true);
+                if (live.Dirty) live.Hurry();
                 break;
             case EventMail { Happened: var happened }:
                 Decide(live, happened);
@@ -359,7 +361,10 @@ internal sealed class Processor
         foreach (var mail in live.Batch)
         {
             if (mail is StartMail start) start.Reply(Started(live, start));
-            else if (mail is RequestMail request) request.Reply(new RequestResult(RequestOutcome.Accepted, live.Durable));
+            else if (mail is RequestMail request)
+                request.Reply(request.Refused is { } refused
+                    ? new RequestResult(RequestOutcome.WrongState, live.Durable, refused)
+                    : new RequestResult(RequestOutcome.Accepted, live.Durable));
         }
         if (live is { Dirty: true, IsLazy: false }) Wait(live);
         live.LeaveBatch();
