@@ -171,7 +171,9 @@ internal sealed class Audit(World world)
         if (saga.Definition != ledger.Request.Definition || !saga.Input.Equals(ledger.Request.Input)) Fault("P8", id, "it is not what was asked for");
         if (!saga.Ended)
         {
-            Fault("P7", id, $"it has not ended: {saga.Status}, {string.Join(", ", saga.Steps.Select((step, i) => $"{Definition(saga).Steps[i].Name} {step.Status} due {step.Due:HH:mm:ss}"))}{(saga.Paused ? ", paused" : "")} {saga.Error?.Message}");
+            var told = await node.Store!.HistoryAsync(saga.Id, 0, int.MaxValue, CancellationToken.None) ?? [];
+            Fault("P7", id, $"it has not ended: {saga.Status}{(saga.Paused ? ", paused" : "")}; {string.Join(", ", saga.Steps.Select((step, i) => $"{Definition(saga).Steps[i].Name} {step.Status}{(step.Due is { } due ? $" due {due:HH:mm:ss}" : "")}"))}; "
+                + $"its history: {string.Join(", ", told.Select(entry => $"{entry.Time:HH:mm:ss.fff} {entry.Event} {entry.Step} {entry.Phase?.Word()} {entry.Outcome?.Word()} {entry.Detail}{entry.Reason}"))}");
             return;
         }
         if (saga.Course == SagaStatus.Completed) Completed++;
