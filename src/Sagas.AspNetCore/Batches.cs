@@ -16,7 +16,7 @@ internal static class Batches
 
     public static async Task Start(HttpContext http)
     {
-        var defaults = Starts.Defaults(http, Query.Route(http, "name"));
+        var defaults = await Starts.DefaultsAsync(http, Query.Route(http, "name"));
         var ndjson = Body.IsNdjson(http.Request);
         var items = Read(await Body.BytesAsync(http, Body.BatchLimit, "The batch"), ndjson, defaults);
         var engine = http.Engine();

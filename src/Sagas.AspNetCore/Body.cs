@@ -13,6 +13,9 @@ internal static class Body
     /// <summary>The most that one input may have.</summary>
     public const int Limit = 256 * 1024;
 
+    /// <summary>The most that a definition, or an inline start with one, may have.</summary>
+    public const int DefinitionLimit = 1024 * 1024;
+
     /// <summary>The most that a batch may have.</summary>
     public const int BatchLimit = 16 * 1024 * 1024;
 

@@ -3,7 +3,7 @@ using Microsoft.AspNetCore.Http;
 namespace Sagas.AspNetCore;
 
 /// <summary>One call of the API: what is mapped and what is documented.</summary>
-/// <param name="Method">GET or POST.</param>
+/// <param name="Method">GET, POST or PUT.</param>
 /// <param name="Path">The route.</param>
 /// <param name="Summary">One line.</param>
 /// <param name="Answer">Answers it.</param>
@@ -18,6 +18,9 @@ internal sealed record Call(string Method, string Path, string Summary, RequestD
     /// <summary>Status and schema of what is no error.</summary>
     public (int Status, string Schema)[] Answers { get; init; } = [];
 
+    /// <summary>For a stream of server-sent events: their names and the schemas of their data.</summary>
+    public (string Event, string Schema)[] Events { get; init; } = [];
+
     /// <summary>The errors that this call has beside 500.</summary>
     public int[] Problems { get; init; } = [];
 }
@@ -25,7 +28,7 @@ internal sealed record Call(string Method, string Path, string Summary, RequestD
 /// <summary>The API's table of contents.</summary>
 internal static class Calls
 {
-    private static readonly string[] Filter = ["status", "definition", "tag", "step", "q", "startedAfter", "startedBefore"];
+    private static readonly string[] Filter = ["status", "definition", "tag", "step", "error", "q", "startedAfter", "startedBefore"];
 
     public static readonly Call[] All =
     [
@@ -48,6 +51,14 @@ internal static class Calls
         {
             Parameters = ["limit", "cursor"], Answers = [(200, "HistoryPage")], Problems = [400, 404, 503],
         },
+        new("GET", "/api/v1/sagas/{id}/events", "A saga live: now, at each change, and its end", Streams.OneSaga)
+        {
+            Events = [("saga", "SagaSummary"), ("end", "SagaSummary")], Problems = [400, 404, 429, 503],
+        },
+        new("GET", "/api/v1/feed", "Sagas that match, as they change, and numbers each second", Streams.Feed)
+        {
+            Parameters = Filter, Events = [("saga", "SagaSummary"), ("stats", "Stats"), ("missed", "Missed")], Problems = [400, 429],
+        },
         Operator("cancel", "Turn a saga back", (reason, by) => new SagaEvent.CancelRequested(reason, by)),
         Operator("retry", "Ask waiting steps again at once", (reason, by) => new SagaEvent.RetryRequested(reason, by)),
         Operator("pause", "Hold a saga: nothing new is sent", (reason, by) => new SagaEvent.PauseRequested(reason, by)),
@@ -62,6 +73,11 @@ internal static class Calls
             Parameters = ["phase", "attempt"], Body = "Callback", Answers = [(200, "Saga")], Problems = [400, 404, 409, 413, 415, 429, 503],
         },
         new("GET", "/api/v1/definitions", "List definitions", Definitions.List) { Answers = [(200, "Definitions")] },
+        new("GET", "/api/v1/definitions/schema", "The JSON Schema of a definition", Definitions.Schema) { Answers = [(200, "Schema")] },
+        new("PUT", "/api/v1/definitions/{name}", "Add a definition in JSON", Definitions.Put)
+        {
+            Body = "DefinitionJson", Answers = [(201, "Definition"), (200, "Definition")], Problems = [400, 409, 413, 415, 503],
+        },
         new("GET", "/api/v1/definitions/{name}", "One definition: graph, schemas, policies", Definitions.Find)
         {
             Parameters = ["version"], Answers = [(200, "Definition")], Problems = [400, 404],

@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using Microsoft.AspNetCore.Http;
+using Sagas.Runtime;
 
 namespace Sagas.AspNetCore;
 
@@ -16,12 +17,47 @@ internal static class Definitions
 
     public static Task Find(HttpContext http)
     {
-        var definition = Named(http);
+        return WriteAsync(http, Whole(http, Named(http)));
+    }
+
+    private static JsonObject Whole(HttpContext http, SagaDefinition definition)
+    {
         var shape = Shape(definition);
         shape["versions"] = new JsonArray([.. http.Engine().Definitions.Where(d => d.Name == definition.Name).Select(d => d.Version).Order().Select(v => JsonValue.Create(v))]);
         shape["inputSchema"] = Schemas.Of(definition.InputType);
         shape["resultSchema"] = Schemas.Of(definition.ResultType);
-        return WriteAsync(http, shape);
+        shape["json"] = definition.Json is { } json ? JsonNode.Parse(json.Utf8.Span) : null;
+        return shape;
+    }
+
+    /// <summary>The JSON Schema of a definition.</summary>
+    public static Task Schema(HttpContext http) => Answer.JsonAsync(http, 200, json => json.WriteRawValue(DefinitionJson.Schema.Utf8.Span, skipInputValidation: true), "application/schema+json");
+
+    public static async Task Put(HttpContext http)
+    {
+        var name = Query.Route(http, "name");
+        var given = await Body.PayloadAsync(http, Body.DefinitionLimit);
+        var definition = Parse(given);
+        if (definition.Name != name)
+            throw Problem.BadDefinition([new DefinitionFault("$.name", $"The definition is called '{definition.Name}', and the path says '{Problem.Short(name)}'. Put it under its own name.")]).Thrown();
+        var put = await http.Engine().PutDefinitionAsync(definition, http.RequestAborted);
+        if (put.Outcome == DefinitionOutcome.Conflict) throw Problem.VersionTaken(put.Problem!).Thrown();
+        var request = http.Request;
+        http.Response.Headers.Location = $"{request.PathBase.Add(request.Path).ToUriComponent()}?version={definition.Version}";
+        await WriteAsync(http, Whole(http, put.Definition), put.Outcome == DefinitionOutcome.Saved ? 201 : 200);
+    }
+
+    /// <summary>The definition that a body describes, or a problem with all its faults, each under <paramref name="at"/>.</summary>
+    public static SagaDefinition Parse(Payload given, string at = "$")
+    {
+        try
+        {
+            return DefinitionJson.Parse(given.Utf8);
+        }
+        catch (DefinitionJsonException e)
+        {
+            throw Problem.BadDefinition([.. e.Faults.Select(fault => fault with { Path = at + fault.Path[1..] })]).Thrown();
+        }
     }
 
     public static Task Graph(HttpContext http)
@@ -47,7 +83,7 @@ internal static class Definitions
         {
             ["name"] = definition.Name,
             ["version"] = definition.Version,
-            ["source"] = definition.InputType is null ? "json" : "csharp",
+            ["source"] = definition.Source.Word(),
             ["fingerprint"] = definition.Fingerprint,
             ["timeout"] = graph["timeout"]?.DeepClone(),
             ["pivot"] = definition.Pivot is { } pivot ? definition.Steps[pivot].Name : null,
@@ -62,5 +98,5 @@ internal static class Definitions
         return http.Engine().FindDefinition(name, version) ?? throw Problem.UnknownDefinition(name, version).Thrown();
     }
 
-    private static Task WriteAsync(HttpContext http, JsonNode node) => Answer.JsonAsync(http, 200, json => node.WriteTo(json));
+    private static Task WriteAsync(HttpContext http, JsonNode node, int status = 200) => Answer.JsonAsync(http, status, json => node.WriteTo(json));
 }

@@ -20,6 +20,7 @@ internal static class OpenApi
         ["status"] = ("query", new JsonObject { ["type"] = "array", ["items"] = OneOf(Words.Statuses) }, "Any of these statuses."),
         ["definition"] = ("query", Text(), "The definition's name."),
         ["step"] = ("query", Text(), "The step a saga is at."),
+        ["error"] = ("query", Text(), "The code of an error that an unfinished saga has; with `step`, that this step has."),
         ["q"] = ("query", Text(), "The start of an id, or a whole tag value."),
         ["startedAfter"] = ("query", Time(), "Started then or later."),
         ["startedBefore"] = ("query", Time(), "Started before then."),
@@ -35,8 +36,8 @@ internal static class OpenApi
 
     private static readonly Dictionary<int, string> Reasons = new()
     {
-        [400] = "Something in the request does not fit; `detail` names it.", [404] = "Not there.", [409] = "The saga's state does not allow it.",
-        [413] = "Over 256 KiB (a batch: 16 MiB).", [415] = "Not JSON.", [422] = "The id was used before with another definition or input.",
+        [400] = "Something in the request does not fit; `detail` names it.", [404] = "Not there.", [409] = "The state of the saga or of the definitions does not allow it.",
+        [413] = "Over 256 KiB (a definition: 1 MiB, a batch: 16 MiB).", [415] = "Not JSON.", [422] = "The id was used before with another definition or input.",
         [429] = "The engine is full; see Retry-After.", [503] = "The store does not answer; see Retry-After.",
     };
 
@@ -129,6 +130,7 @@ internal static class OpenApi
             if (schema == "Graph") answer["content"]!["text/plain"] = new JsonObject { ["schema"] = Text() };
             responses[status.ToString()] = answer;
         }
+        if (call.Events.Length > 0) responses["200"] = Stream(call);
         foreach (var status in call.Problems)
             responses[status.ToString()] = new JsonObject { ["description"] = Reasons[status], ["content"] = Json(Ref("Problem"), "application/problem+json") };
         responses["default"] = new JsonObject { ["description"] = "Any other error.", ["content"] = Json(Ref("Problem"), "application/problem+json") };
@@ -145,6 +147,14 @@ internal static class OpenApi
         if (body is not null) operation["requestBody"] = body;
         return operation;
     }
+
+    /// <summary>OpenAPI has no word for the events of a stream: the description names them, and <c>x-events</c> says the schema of each one's data.</summary>
+    private static JsonObject Stream(Call call) => new()
+    {
+        ["description"] = "A stream of server-sent events. The data of each is JSON: " + string.Join(", ", call.Events.Select(e => $"`{e.Event}` a {e.Schema}")) + ".",
+        ["content"] = Json(Text(), "text/event-stream"),
+        ["x-events"] = new JsonObject(call.Events.Select(e => KeyValuePair.Create<string, JsonNode?>(e.Event, Ref(e.Schema)))),
+    };
 
     private static JsonObject Parameter(string name, string where, JsonObject schema, string meaning, bool required) => new()
     {
@@ -171,44 +181,65 @@ internal static class OpenApi
         var error = OrNull(Object(("step", OrNull(Text())), ("code", Text()), ("message", Text())));
         var counts = Object([.. Words.Statuses.Select(status => (status, Whole(0)))]);
         var tags = new JsonObject { ["type"] = "object", ["additionalProperties"] = Text() };
+        var kind = OneOf([.. Enum.GetNames<StepKind>().Select(name => name.ToLowerInvariant())]);
+        var health = Object(("status", Text()));
+        health["properties"]!["store"] = OneOf("good", "low", "down");
+        health["properties"]!["detail"] = OrNull(Text());
         var lane = OneOf("none", "run", "held", "ok", "no");
+        var phase = OneOf("try", "confirm", "cancel", "do", "compensate", "check");
+        var outcome = OneOf("ok", "refused", "error", "busy");
         (string, JsonObject)[] head =
         [
             ("id", Text()), ("definition", Text()), ("version", Whole(1)), ("status", OneOf(Words.Statuses)), ("paused", Flag()), ("mixed", Flag()),
             ("priority", Whole(0, 9)), ("startedAt", Time()), ("updatedAt", Time()), ("committedAt", OrNull(Time())), ("finishedAt", OrNull(Time())),
             ("traceId", OrNull(Text())), ("tags", tags), ("error", error), ("waitingFor", OrNull(Text())),
         ];
-        var step = Object(("name", Text()), ("kind", OrNull(Text())), ("status", OneOf(Enum.GetNames<StepStatus>())), ("stuck", Flag()), ("attempts", Whole(0)),
-            ("nextAttemptAt", OrNull(Time())), ("startedAt", OrNull(Time())), ("finishedAt", OrNull(Time())), ("result", Any()), ("error", error), ("after", Many(Text())));
-        var summary = Object([.. head, ("committed", Flag()), ("step", OrNull(Text())), ("attempts", OrNull(Whole(0))), ("nextAttemptAt", OrNull(Time())),
+        var step = Object(("name", Text()), ("kind", OrNull(kind)), ("status", OneOf(Enum.GetNames<StepStatus>())), ("stuck", Flag()), ("phase", OrNull(phase)),
+            ("first", lane), ("second", lane), ("attempts", Whole(0)), ("failures", Whole(0)), ("nextAttemptAt", OrNull(Time())), ("timesOutAt", OrNull(Time())),
+            ("startedAt", OrNull(Time())), ("finishedAt", OrNull(Time())), ("command", Any()), ("result", Any()), ("error", error), ("after", Many(Text())));
+        var summary = Object([.. head, ("committed", Flag()), ("step", OrNull(Text())), ("phase", OrNull(phase)), ("stepError", error), ("attempts", OrNull(Whole(0))),
+            ("nextAttemptAt", OrNull(Time())),
             ("steps", Many(Object(("name", Text()), ("status", OneOf(Enum.GetNames<StepStatus>())), ("first", lane), ("second", lane))))]);
-        var drawn = Required(Object(("name", Text()), ("kind", Text()), ("after", Many(Text())), ("participant", Text()), ("try", Text()), ("confirm", Text()), ("cancel", Text()),
-            ("do", Text()), ("compensate", Text()), ("check", Text()), ("pivot", Flag()), ("readOnly", Flag()), ("timeout", Text()),
-            ("retry", Object(("attempts", Whole(1)), ("first", Text()), ("max", Text()), ("factor", Number())))), "name", "kind", "after", "pivot", "readOnly");
-        var graph = Required(Object(("name", Text()), ("version", Whole(1)), ("timeout", Text()), ("steps", Many(Ref("DefinitionStep")))), "name", "version", "steps");
-        var definition = Object(("name", Text()), ("version", Whole(1)), ("source", OneOf("csharp", "json")), ("fingerprint", Text()), ("timeout", OrNull(Text())),
-            ("pivot", OrNull(Text())), ("steps", Many(Ref("DefinitionStep"))));
-        var whole = definition.DeepClone().AsObject();
-        foreach (var (name, schema) in new[] { ("versions", Many(Whole(1))), ("inputSchema", Any()), ("resultSchema", Any()) })
-        {
-            whole["properties"]![name] = schema;
-            whole["required"]!.AsArray().Add(name);
-        }
+        var retry = Object(("attempts", Whole(1)), ("first", Text()), ("max", Text()), ("factor", Number()));
+        (string, JsonObject)[] drawn =
+        [
+            ("name", Text()), ("kind", kind), ("after", Many(Text())), ("pivot", Flag()), ("readOnly", Flag()), ("timeout", Text()), ("retry", retry),
+        ];
+        // Only what a step has is there: where its phases go, and what differs from the defaults.
+        var definitionStep = Object(drawn);
+        foreach (var name in (string[])["participant", "try", "confirm", "cancel", "do", "compensate", "check", "callbackWithin"]) definitionStep["properties"]![name] = Text();
+        definitionStep["properties"]!["noRetryOn"] = Many(Text());
+        definitionStep["properties"]!["refuseOn"] = Many(Whole(100, 599));
+        definitionStep["properties"]!["headers"] = tags.DeepClone();
+        (string, JsonObject)[] definition =
+        [
+            ("name", Text()), ("version", Whole(1)), ("source", OneOf("code", "file", "rest")), ("fingerprint", Text()), ("timeout", OrNull(Text())), ("pivot", OrNull(Text())),
+            ("steps", Many(Ref("DefinitionStep"))),
+        ];
         var item = Required(Object(("id", Text()), ("input", Any()), ("tags", tags)), "input");
+        var graph = Object(("name", Text()), ("version", Whole(1)), ("steps", Many(Ref("DefinitionStep"))));
+        graph["properties"]!["timeout"] = Text();
         return new JsonObject
         {
-            ["Saga"] = Object([.. head, ("input", Any()), ("result", Any()), ("steps", Many(step))]),
-            ["SagaPage"] = Object(("items", Many(summary)), ("next", OrNull(Text()))),
-            ["HistoryPage"] = Object(("items", Many(Object(("seq", Whole(1)), ("time", Time()), ("event", Text()), ("step", OrNull(Text())), ("phase", OrNull(Text())),
-                ("attempt", OrNull(Whole(1))), ("outcome", OrNull(Text())), ("detail", OrNull(Text())), ("by", OrNull(Text())), ("reason", OrNull(Text()))))), ("next", OrNull(Text()))),
+            ["Saga"] = Object([.. head, ("input", Any()), ("result", Any()), ("deadline", OrNull(Time())),
+                ("actions", Many(OneOf("cancel", "retry", "pause", "resume", "terminate", "resolve"))), ("steps", Many(step))]),
+            ["SagaSummary"] = summary,
+            ["SagaPage"] = Object(("items", Many(Ref("SagaSummary"))), ("next", OrNull(Text()))),
+            ["HistoryPage"] = Object(("items", Many(Ref("HistoryEntry"))), ("next", OrNull(Text()))),
+            ["HistoryEntry"] = Object(("seq", Whole(1)), ("time", Time()), ("event", Text()), ("step", OrNull(Text())), ("phase", OrNull(phase)), ("attempt", OrNull(Whole(1))),
+                ("outcome", OrNull(outcome)), ("detail", OrNull(Text())), ("by", OrNull(Text())), ("reason", OrNull(Text()))),
             ["Counts"] = Object(("byStatus", counts)),
             ["Stats"] = Object(("byStatus", counts), ("startedPerSecond", Number()), ("completedPerSecond", Number()), ("compensatedPerSecond", Number()),
                 ("latencyMs", Object(("p50", Number()), ("p95", Number()), ("p99", Number()))), ("oldestUnfinishedAt", OrNull(Time()))),
-            ["Definitions"] = Object(("items", Many(definition))),
-            ["Definition"] = whole,
-            ["DefinitionStep"] = drawn,
+            ["Missed"] = Object(("count", Whole(1))),
+            ["Definitions"] = Object(("items", Many(Ref("DefinitionSummary")))),
+            ["DefinitionSummary"] = Object(definition),
+            ["Definition"] = Object([.. definition, ("versions", Many(Whole(1))), ("inputSchema", Any()), ("resultSchema", Any()), ("json", Any())]),
             ["Graph"] = graph,
-            ["Health"] = Required(Object(("status", Text()), ("store", Text()), ("detail", OrNull(Text()))), "status"),
+            ["DefinitionStep"] = definitionStep,
+            ["DefinitionJson"] = Rebased(JsonNode.Parse(DefinitionJson.Schema.Utf8.Span)!, "#/components/schemas/DefinitionJson").AsObject(),
+            ["Schema"] = new JsonObject { ["type"] = "object", ["description"] = "A JSON Schema, 2020-12." },
+            ["Health"] = health,
             ["Input"] = new JsonObject { ["description"] = "The saga's input: any JSON that fits the definition's input schema." },
             ["Batch"] = Many(Ref("BatchItem")),
             ["BatchItem"] = item,
@@ -217,8 +248,8 @@ internal static class OpenApi
             ["Reason"] = Required(Object(("reason", Text())), "reason"),
             ["Resolve"] = Required(Object(("outcome", OneOf("done", "notDone")), ("result", Any()), ("reason", Text())), "outcome", "reason"),
             ["Callback"] = Required(Object(("outcome", OneOf("ok", "refused", "error")), ("result", Any()), ("code", Text()), ("message", Text())), "outcome"),
-            ["Problem"] = Required(Object(("type", Text()), ("title", Text()), ("status", Whole(400, 599)), ("detail", Text()), ("parameter", Text()), ("path", Text()), ("traceId", Text())),
-                "type", "title", "status", "detail"),
+            ["Problem"] = Required(Object(("type", Text()), ("title", Text()), ("status", Whole(400, 599)), ("detail", Text()), ("parameter", Text()), ("path", Text()),
+                ("traceId", Text()), ("errors", Many(Object(("path", Text()), ("message", Text()))))), "type", "title", "status", "detail"),
         };
     }
 
@@ -240,6 +271,7 @@ internal static class OpenApi
     {
         var copy = schema.DeepClone().AsObject();
         copy["type"] = new JsonArray(copy["type"]!.GetValue<string>(), "null");
+        (copy["enum"] as JsonArray)?.Add(null);
         return copy;
     }
 

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text.Json;
 using Microsoft.AspNetCore.Http;
+using Sagas.Runtime;
 
 namespace Sagas.AspNetCore;
 
@@ -15,6 +16,9 @@ internal sealed record Problem(string Name, string Title, int Status, string Det
 
     /// <summary>The JSON path of the fault in the body.</summary>
     public string? Path { get; init; }
+
+    /// <summary>All the faults of a definition.</summary>
+    public IReadOnlyList<DefinitionFault>? Errors { get; init; }
 
     /// <summary>Seconds after which a repeat may succeed.</summary>
     public int? RetryAfter { get; init; }
@@ -38,6 +42,12 @@ internal sealed record Problem(string Name, string Title, int Status, string Det
 
     public static Problem BadInput(string definition, string path, string fault) =>
         new("bad-input", "The input does not fit", 400, $"The input does not fit '{definition}' at {path}: {fault}. GET /api/v1/definitions/{definition} has its schema.") { Path = path };
+
+    public static Problem BadDefinition(IReadOnlyList<DefinitionFault> faults) =>
+        new("bad-definition", "The definition is refused", 400, $"{(faults.Count == 1 ? "1 fault" : $"{faults.Count} faults")} in the definition; nothing of it was stored. "
+            + $"{faults[0].Path}: {faults[0].Message}{(faults.Count > 1 ? " The others are in 'errors'." : "")} GET /api/v1/definitions/schema has the format.") { Path = faults[0].Path, Errors = faults };
+
+    public static Problem VersionTaken(string detail) => new("version-taken", "Another graph has this version", 409, detail);
 
     public static Problem UnknownDefinition(string name, int? version, string? detail = null) =>
         new("unknown-definition", "Unknown definition", 404, detail ??
@@ -63,6 +73,9 @@ internal sealed record Problem(string Name, string Title, int Status, string Det
 
     public static Problem Busy(string? detail = null) =>
         new("busy", "Too busy", 429, detail ?? "The engine is full; nothing was accepted. Repeat in a second, with the same id.") { RetryAfter = 1 };
+
+    public static Problem TooManyStreams() =>
+        new("too-many-streams", "Too many streams", 429, $"{SagaFeed.MaxListeners} clients listen already. Close streams that nobody reads, or ask again from time to time.") { RetryAfter = 5 };
 
     public static Problem WrongState(string? detail, SagaState? saga) =>
         new("wrong-state", "Wrong state", 409, detail ?? $"Saga '{saga?.Id}' is {saga?.Status}: that cannot be done now. Look at its status and try what fits it.");
@@ -94,6 +107,18 @@ internal sealed record Problem(string Name, string Title, int Status, string Det
         if (Parameter is not null) json.WriteString("parameter"u8, Parameter);
         if (Path is not null) json.WriteString("path"u8, Path);
         if (TraceId is not null) json.WriteString("traceId"u8, TraceId);
+        if (Errors is not null)
+        {
+            json.WriteStartArray("errors"u8);
+            foreach (var (path, message) in Errors)
+            {
+                json.WriteStartObject();
+                json.WriteString("path"u8, path);
+                json.WriteString("message"u8, message);
+                json.WriteEndObject();
+            }
+            json.WriteEndArray();
+        }
         json.WriteEndObject();
     }
 

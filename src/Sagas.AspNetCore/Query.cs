@@ -101,7 +101,7 @@ internal static partial class Query
         var before = Time(request, "startedBefore");
         var tags = request.Query["tag"];
         string? Text(string name) => One(request, name) is { Length: > 0 } text ? text : null;
-        return new SagaFilter(Statuses(request), Text("definition"), tags.Count == 0 ? null : [.. tags.Select(Tag)], Text("step"), Text("q"), after, before);
+        return new SagaFilter(Statuses(request), Text("definition"), tags.Count == 0 ? null : [.. tags.Select(Tag)], Text("step"), Text("q"), after, before) { Error = Text("error") };
     }
 
     /// <summary>A parameter that may be given once; null: not given.</summary>

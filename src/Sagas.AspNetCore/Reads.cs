@@ -76,21 +76,23 @@ internal static class Reads
     public static async Task Stats(HttpContext http)
     {
         var stats = await http.Engine().StatsAsync(http.RequestAborted);
-        await Answer.JsonAsync(http, 200, json =>
-        {
-            json.WriteStartObject();
-            ByStatus(json, stats.ByStatus);
-            json.WriteNumber("startedPerSecond"u8, stats.StartedPerSecond);
-            json.WriteNumber("completedPerSecond"u8, stats.CompletedPerSecond);
-            json.WriteNumber("compensatedPerSecond"u8, stats.CompensatedPerSecond);
-            json.WriteStartObject("latencyMs"u8);
-            json.WriteNumber("p50"u8, stats.P50);
-            json.WriteNumber("p95"u8, stats.P95);
-            json.WriteNumber("p99"u8, stats.P99);
-            json.WriteEndObject();
-            SagaWriter.Time(json, "oldestUnfinishedAt"u8, stats.OldestUnfinishedAt);
-            json.WriteEndObject();
-        });
+        await Answer.JsonAsync(http, 200, json => WriteStats(json, stats));
+    }
+
+    public static void WriteStats(Utf8JsonWriter json, EngineStats stats)
+    {
+        json.WriteStartObject();
+        ByStatus(json, stats.ByStatus);
+        json.WriteNumber("startedPerSecond"u8, stats.StartedPerSecond);
+        json.WriteNumber("completedPerSecond"u8, stats.CompletedPerSecond);
+        json.WriteNumber("compensatedPerSecond"u8, stats.CompensatedPerSecond);
+        json.WriteStartObject("latencyMs"u8);
+        json.WriteNumber("p50"u8, stats.P50);
+        json.WriteNumber("p95"u8, stats.P95);
+        json.WriteNumber("p99"u8, stats.P99);
+        json.WriteEndObject();
+        SagaWriter.Time(json, "oldestUnfinishedAt"u8, stats.OldestUnfinishedAt);
+        json.WriteEndObject();
     }
 
     /// <summary>Every status, also those that no saga is in: a client adds up without asking which are there.</summary>

@@ -16,12 +16,28 @@ internal static class SagaWriter
         WriteHead(json, saga);
         Payload(json, "input"u8, saga.Input);
         Payload(json, "result"u8, saga.Result);
-        Error(json, saga.Error);
+        Error(json, "error"u8, saga.Error);
         json.WriteString("waitingFor"u8, WaitingFor(saga, definition));
+        Time(json, "deadline"u8, saga.Ended ? null : saga.Deadline);
+        json.WriteStartArray("actions"u8);
+        foreach (var action in Actions(saga, definition)) json.WriteStringValue(action);
+        json.WriteEndArray();
         json.WriteStartArray("steps"u8);
         for (var i = 0; i < saga.Steps.Length; i++) WriteStep(json, saga, i, definition);
         json.WriteEndArray();
         json.WriteEndObject();
+    }
+
+    /// <summary>What an operator may ask of the saga as it stands: what the Decider would not refuse. Told without asking it, since asking runs the definition's mappings.</summary>
+    public static IEnumerable<string> Actions(SagaState saga, SagaDefinition? definition)
+    {
+        if (saga.Ended || definition is null) yield break;
+        var pivotIsOut = definition.Pivot is { } pivot && pivot < saga.Steps.Length && saga.Steps[pivot] is { Phase: not null, Attempt: > 0 };
+        if (saga.Course == SagaStatus.Compensating || (saga.Course == SagaStatus.Running && !pivotIsOut)) yield return "cancel";
+        if (!saga.Paused && saga.Steps.Any(static step => step is { InFlight: false, Due: not null })) yield return "retry";
+        yield return saga.Paused ? "resume" : "pause";
+        yield return "terminate";
+        if (saga.Steps.Any(static step => step.Phase is not null && (step.Stuck || step.Failures > 0))) yield return "resolve";
     }
 
     /// <summary>A line of a listing: no payloads, the step it is at, and every step's two phases as lanes.</summary>
@@ -32,9 +48,11 @@ internal static class SagaWriter
         json.WriteStartObject();
         WriteHead(json, saga);
         json.WriteBoolean("committed"u8, saga.CommittedAt is not null);
-        Error(json, saga.Error);
+        Error(json, "error"u8, saga.Error);
         json.WriteString("waitingFor"u8, WaitingFor(saga, definition));
         json.WriteString("step"u8, current is { } index ? NameOf(index, definition) : null);
+        json.WriteString("phase"u8, step?.Phase?.Word());
+        Error(json, "stepError"u8, step?.Error);
         if (step is null) json.WriteNull("attempts"u8);
         else json.WriteNumber("attempts"u8, step.Attempt);
         Time(json, "nextAttemptAt"u8, step is null ? null : NextAttemptAt(saga, step));
@@ -160,12 +178,19 @@ internal static class SagaWriter
         json.WriteString("kind"u8, drawn?.Kind.Word());
         json.WriteString("status"u8, step.Status.Word());
         json.WriteBoolean("stuck"u8, step.Stuck && !saga.Ended);
+        json.WriteString("phase"u8, step.Phase?.Word());
+        var (first, second) = Lanes(step);
+        json.WriteString("first"u8, first);
+        json.WriteString("second"u8, second);
         json.WriteNumber("attempts"u8, step.Attempt);
+        json.WriteNumber("failures"u8, step.Failures);
         Time(json, "nextAttemptAt"u8, NextAttemptAt(saga, step));
+        Time(json, "timesOutAt"u8, step.InFlight && !saga.Ended ? step.Due : null);
         Time(json, "startedAt"u8, step.StartedAt);
         Time(json, "finishedAt"u8, step.FinishedAt);
+        Payload(json, "command"u8, step.Command);
         Payload(json, "result"u8, step.Result);
-        Error(json, step.Error);
+        Error(json, "error"u8, step.Error);
         json.WriteStartArray("after"u8);
         foreach (var before in drawn?.After ?? []) json.WriteStringValue(NameOf(before, definition));
         json.WriteEndArray();
@@ -209,14 +234,14 @@ internal static class SagaWriter
         else json.WriteRawValue(payload.Utf8.Span, skipInputValidation: true);
     }
 
-    private static void Error(Utf8JsonWriter json, SagaError? error)
+    private static void Error(Utf8JsonWriter json, ReadOnlySpan<byte> name, SagaError? error)
     {
         if (error is null)
         {
-            json.WriteNull("error"u8);
+            json.WriteNull(name);
             return;
         }
-        json.WriteStartObject("error"u8);
+        json.WriteStartObject(name);
         json.WriteString("step"u8, error.Step);
         json.WriteString("code"u8, error.Code);
         json.WriteString("message"u8, error.Message);

@@ -11,7 +11,7 @@ internal static class Starts
     public static async Task One(HttpContext http)
     {
         var engine = http.Engine();
-        var request = Defaults(http, Query.Route(http, "name")) with { Id = Query.NewId(http.Request) };
+        var request = await DefaultsAsync(http, Query.Route(http, "name")) with { Id = Query.NewId(http.Request) };
         var wait = Query.Wait(http.Request);
         request = request with { Input = await Body.PayloadAsync(http) };
 
@@ -26,10 +26,10 @@ internal static class Starts
     }
 
     /// <summary>What the path, the parameters and the headers say of every saga to be started. A definition that is not there ends the request.</summary>
-    public static StartRequest Defaults(HttpContext http, string name)
+    public static async Task<StartRequest> DefaultsAsync(HttpContext http, string name)
     {
         var version = Query.Version(http.Request);
-        if (http.Engine().FindDefinition(name, version) is null) throw Problem.UnknownDefinition(name, version).Thrown();
+        if (await http.Engine().FindDefinitionAsync(name, version, http.RequestAborted) is null) throw Problem.UnknownDefinition(name, version).Thrown();
         return new StartRequest(name, Payload.Null)
         {
             Version = version,

@@ -102,7 +102,8 @@ internal sealed class HttpTransport(SagasOptions options, Func<string, int?, Sag
         {
             var left = call.Send.Deadline - time.GetUtcNow();
             if (left <= TimeSpan.Zero || _stop.IsCancellationRequested) return;
-            using var late = new CancellationTokenSource(left, time);
+            // A timer cannot be set further ahead than this; the engine's own counts all the same.
+            using var late = new CancellationTokenSource(left < LongestWait ? left : LongestWait, time);
             using var cut = CancellationTokenSource.CreateLinkedTokenSource(late.Token, _stop.Token);
             var happened = await AskAsync(call, late.Token, cut.Token).ConfigureAwait(false);
             if (happened is SagaEvent.Replied { Outcome: Outcome.Error } failed)
@@ -129,7 +130,7 @@ internal sealed class HttpTransport(SagasOptions options, Func<string, int?, Sag
             var definition = definitions(call.Saga.Definition, call.Saga.DefinitionVersion);
             var step = definition?.Find(call.Send.Step);
             using var request = Request(call, step);
-            var pool = definition is { LoopbackOnly: true } ? _loopback : _anywhere;
+            var pool = definition is { LoopbackOnly: true } && !Lists(options.Http.RestHosts, call.Url) ? _loopback : _anywhere;
             using var response = await pool.SendAsync(request, cut).ConfigureAwait(false);
             return await HeardAsync(call, step, host, response, cut).ConfigureAwait(false);
         }
@@ -258,11 +259,12 @@ internal sealed class HttpTransport(SagasOptions options, Func<string, int?, Sag
         return wait is not { Ticks: > 0 } ? null : wait > LongestWait ? LongestWait : wait;
     }
 
-    private bool IsAllowed(Uri url)
+    private bool IsAllowed(Uri url) => options.Http.AllowedHosts.Count == 0 || Lists(options.Http.AllowedHosts, url);
+
+    private static bool Lists(IList<string> hosts, Uri url)
     {
-        if (options.Http.AllowedHosts.Count == 0) return true;
-        foreach (var host in options.Http.AllowedHosts)
-            if (host.Equals(url.Host, StringComparison.OrdinalIgnoreCase) || host.Equals($"{url.Host}:{url.Port}", StringComparison.OrdinalIgnoreCase)) return true;
+        foreach (var host in hosts)
+            if (host == "*" || host.Equals(url.Host, StringComparison.OrdinalIgnoreCase) || host.Equals($"{url.Host}:{url.Port}", StringComparison.OrdinalIgnoreCase)) return true;
         return false;
     }
 
@@ -286,7 +288,7 @@ internal sealed class HttpTransport(SagasOptions options, Func<string, int?, Sag
         var addresses = await Dns.GetHostAddressesAsync(to.Host, cancel).ConfigureAwait(false);
         var here = addresses.Select(address => address.IsIPv4MappedToIPv6 ? address.MapToIPv4() : address).Where(IPAddress.IsLoopback).ToArray();
         if (here.Length == 0 || here.Length != addresses.Length)
-            throw new NotLoopbackException($"{to.Host} is not this machine, and this definition may call no other. Nothing was sent.");
+            throw new NotLoopbackException($"{to.Host} is not this machine, and a definition put over REST may call no other. Nothing was sent; name the host in Sagas:Http:RestHosts, or load the definition from a file.");
         var socket = new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
         try
         {

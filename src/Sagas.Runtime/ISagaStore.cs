@@ -1,4 +1,7 @@
+using System.Buffers;
 using System.Collections.Immutable;
+using System.Text;
+using System.Text.Json;
 
 namespace Sagas.Runtime;
 
@@ -33,8 +36,69 @@ public interface ISagaStore : IAsyncDisposable
     /// <summary>When the oldest unfinished saga was started; null: none is unfinished.</summary>
     ValueTask<DateTimeOffset?> OldestUnfinishedAsync(CancellationToken cancel);
 
+    /// <summary>
+    /// Keeps a definition, under its name and version, for as long as the store lives: it is durable when this returns Saved or Exists. What is kept first
+    /// stays, its source too.
+    /// </summary>
+    /// <exception cref="StoreUnavailableException">Whether it was kept is unknown: repeat.</exception>
+    ValueTask<DefinitionOutcome> SaveDefinitionAsync(StoredDefinition definition, CancellationToken cancel);
+
+    /// <summary>All definitions that are kept, by name (ordinal) and version.</summary>
+    ValueTask<IReadOnlyList<StoredDefinition>> DefinitionsAsync(CancellationToken cancel);
+
     /// <summary>How the store is.</summary>
     StoreHealth Health { get; }
+}
+
+/// <summary>A definition as a store keeps it.</summary>
+/// <param name="Name">Its name.</param>
+/// <param name="Version">Its version.</param>
+/// <param name="Fingerprint">Tells two graphs apart: <see cref="SagaDefinition.Fingerprint"/>.</param>
+/// <param name="Json">The definition as it was given.</param>
+/// <param name="Source">Where it came from; says which hosts it may call.</param>
+public sealed record StoredDefinition(string Name, int Version, string Fingerprint, Payload Json, DefinitionSource Source)
+{
+    /// <summary>All of it as one JSON object, for stores that keep bytes.</summary>
+    public byte[] ToUtf8()
+    {
+        var bytes = new ArrayBufferWriter<byte>(Json.Utf8.Length + 256);
+        using (var json = new Utf8JsonWriter(bytes))
+        {
+            json.WriteStartObject();
+            json.WriteString("name"u8, Name);
+            json.WriteNumber("version"u8, Version);
+            json.WriteString("fingerprint"u8, Fingerprint);
+            json.WriteString("source"u8, Source.Word());
+            json.WritePropertyName("definition"u8);
+            json.WriteRawValue(Json.Utf8.Span, skipInputValidation: true);
+            json.WriteEndObject();
+        }
+        return bytes.WrittenSpan.ToArray();
+    }
+
+    /// <summary>Reads what <see cref="ToUtf8"/> wrote; unknown fields are ignored.</summary>
+    /// <exception cref="JsonException">It is none.</exception>
+    public static StoredDefinition Parse(ReadOnlyMemory<byte> utf8)
+    {
+        using var document = JsonDocument.Parse(utf8, new JsonDocumentOptions { MaxDepth = 2 * Payload.MaxDepth });
+        var root = document.RootElement;
+        if (root.ValueKind != JsonValueKind.Object || !root.TryGetProperty("name", out var name) || !root.TryGetProperty("version", out var version)
+            || !root.TryGetProperty("fingerprint", out var fingerprint) || !root.TryGetProperty("source", out var source) || !root.TryGetProperty("definition", out var given))
+            throw new JsonException("A stored definition has name, version, fingerprint, source and definition.");
+        return new StoredDefinition(name.GetString()!, version.GetInt32(), fingerprint.GetString()!, new Payload(Encoding.UTF8.GetBytes(given.GetRawText())),
+            DefinitionSources.Of(source.GetString()!) ?? throw new JsonException($"'{source.GetString()}' is no source of a definition that this program knows."));
+    }
+}
+
+/// <summary>What became of a definition that was to be kept.</summary>
+public enum DefinitionOutcome
+{
+    /// <summary>It is new, and durable.</summary>
+    Saved,
+    /// <summary>The same graph is kept already.</summary>
+    Exists,
+    /// <summary>Its name and version are another graph's; nothing was changed.</summary>
+    Conflict,
 }
 
 /// <summary>One saga's next version.</summary>
@@ -67,6 +131,43 @@ public sealed record SagaFilter(ImmutableArray<SagaStatus>? Statuses = null, str
     /// asked for a step looks at these places only, and finds nothing when there are none.
     /// </summary>
     public ImmutableArray<StepPlace> StepPlaces { get; init; } = [];
+
+    /// <summary>
+    /// The code of an error with which an unfinished saga turned back or one of its steps fails; null means any. Together with
+    /// <see cref="Step"/> the error is that step's, which need not be under way any more.
+    /// </summary>
+    public string? Error { get; init; }
+
+    /// <summary>Whether only unfinished sagas can match.</summary>
+    public bool UnfinishedOnly => Step is not null || Error is not null;
+
+    /// <summary>Whether a saga matches.</summary>
+    public bool Matches(SagaState saga)
+    {
+        ArgumentNullException.ThrowIfNull(saga);
+        if (Statuses is { IsDefaultOrEmpty: false } statuses && !statuses.Contains(saga.Status)) return false;
+        if (Definition is not null && Definition != saga.Definition) return false;
+        if (saga.StartedAt < StartedAfter || saga.StartedAt >= StartedBefore) return false;
+        if (Tags is { IsDefaultOrEmpty: false } tags && !tags.All(tag => saga.Tags.TryGetValue(tag.Key, out var value) && value == tag.Value)) return false;
+        if (!string.IsNullOrEmpty(Text) && !saga.Id.Value.StartsWith(Text, StringComparison.Ordinal) && !saga.Tags.ContainsValue(Text)) return false;
+        return MatchesSteps(saga);
+    }
+
+    /// <summary>Whether a saga is at the wanted step, and has the wanted error.</summary>
+    public bool MatchesSteps(SagaState saga)
+    {
+        ArgumentNullException.ThrowIfNull(saga);
+        if (!UnfinishedOnly) return true;
+        if (saga.Ended) return false;
+        if (Error is not null && saga.Error is { } error && error.Code == Error && (Step is null || error.Step == Step)) return true;
+        if (Step is null) return saga.Steps.Any(step => step.Error?.Code == Error);
+        foreach (var (definition, version, index) in StepPlaces.IsDefault ? [] : StepPlaces)
+            if (version == saga.DefinitionVersion && index < saga.Steps.Length && definition == saga.Definition
+                && (Error is null ? IsAt(saga.Steps[index]) : saga.Steps[index].Error?.Code == Error)) return true;
+        return false;
+    }
+
+    private static bool IsAt(StepState step) => step.Phase is not null || step.Status == StepStatus.Waiting;
 }
 
 /// <summary>A step's place in one version of a definition.</summary>

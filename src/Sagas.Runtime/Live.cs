@@ -39,6 +39,9 @@ internal sealed class Live(SagaDefinition definition, SagaState state)
     /// <summary>When the timer pump will call for it; null: not registered.</summary>
     public DateTimeOffset? Alarm { get; set; }
 
+    /// <summary>As it was durable before the last commit, and that commit; until it is dispatched.</summary>
+    public (SagaState? Before, SagaCommit? Commit) Last { get; private set; }
+
     public IReadOnlyList<Effect> Effects => _effects;
 
     /// <summary>The mail of the batch under way, to be answered after the commit, or decided again after a conflict.</summary>
@@ -64,7 +67,9 @@ internal sealed class Live(SagaDefinition definition, SagaState state)
     public SagaCommit NextVersion()
     {
         State = State with { Version = (Durable?.Version ?? 0) + 1 };
-        return new SagaCommit(State, [.. _history]);
+        var commit = new SagaCommit(State, [.. _history]);
+        Last = (Durable, commit);
+        return commit;
     }
 
     public void Committed()
@@ -74,7 +79,11 @@ internal sealed class Live(SagaDefinition definition, SagaState state)
         Dirty = Urgent = false;
     }
 
-    public void Dispatched() => _effects.Clear();
+    public void Dispatched()
+    {
+        _effects.Clear();
+        Last = default;
+    }
 
     public void LeaveBatch()
     {

@@ -7,6 +7,7 @@ public sealed class MemoryStore : ISagaStore
 {
     private readonly SagaIndex _index = new();
     private readonly Dictionary<string, Kept> _sagas = new(StringComparer.Ordinal);
+    private readonly SortedDictionary<(string Name, int Version), StoredDefinition> _definitions = new(StoredDefinitions.Order);
     private readonly Retention? _retention;
 
     /// <summary>A store that keeps everything.</summary>
@@ -78,6 +79,25 @@ public sealed class MemoryStore : ISagaStore
     {
         lock (_index.Gate)
             return new(_sagas.Values.Where(static kept => !kept.Entry.State!.Ended).Min(static kept => (DateTimeOffset?)kept.Entry.State!.StartedAt));
+    }
+
+    /// <inheritdoc/>
+    public ValueTask<DefinitionOutcome> SaveDefinitionAsync(StoredDefinition definition, CancellationToken cancel)
+    {
+        ArgumentNullException.ThrowIfNull(definition);
+        cancel.ThrowIfCancellationRequested();
+        lock (_index.Gate)
+        {
+            if (StoredDefinitions.Known(_definitions, definition) is { } known) return new(known);
+            _definitions.Add((definition.Name, definition.Version), definition);
+            return new(DefinitionOutcome.Saved);
+        }
+    }
+
+    /// <inheritdoc/>
+    public ValueTask<IReadOnlyList<StoredDefinition>> DefinitionsAsync(CancellationToken cancel)
+    {
+        lock (_index.Gate) return new([.. _definitions.Values]);
     }
 
     /// <inheritdoc/>

@@ -296,15 +296,13 @@ internal sealed class Processor
         var saga = live.State;
         foreach (var effect in live.Effects)
             if (effect is Effect.Send send) _engine.Outbox.Send(saga, send);
+        var (before, commit) = live.Last;
         live.Dispatched();
         if (saga.Status == SagaStatus.Stuck && !live.KnownStuck) ReportStuck(live);
         live.KnownStuck = saga.Status == SagaStatus.Stuck;
-        if (saga.Ended)
-        {
-            _live.Remove(saga.Id);
-            _engine.Ended(saga);
-        }
+        if (saga.Ended) _live.Remove(saga.Id);
         else Arm(live);
+        _engine.Committed(before, commit!);
     }
 
     private void ReportStuck(Live live)

@@ -47,6 +47,12 @@ public enum StartOutcome
 /// <param name="Path">For BadInput: the JSON path of the fault.</param>
 public sealed record StartResult(StartOutcome Outcome, SagaState? Saga = null, string? Problem = null, string? Path = null);
 
+/// <summary>The answer to a definition that was put.</summary>
+/// <param name="Outcome">What became of it.</param>
+/// <param name="Definition">The one of its name and version that counts.</param>
+/// <param name="Problem">For Conflict: what to do.</param>
+public sealed record DefinitionResult(DefinitionOutcome Outcome, SagaDefinition Definition, string? Problem = null);
+
 /// <summary>What became of an operator's request.</summary>
 public enum RequestOutcome
 {

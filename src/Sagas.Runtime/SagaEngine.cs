@@ -17,18 +17,23 @@ public sealed class SagaEngine : IHostedLifecycleService
     private readonly Pulse _pulse;
     private Task[] _running = [];
     private volatile bool _open;
+    private long _lookedAt;
+    private volatile RecentStats? _stats;
 
     internal SagaEngine(DefinitionCatalog definitions, ISagaStore store, ITransport transport, IOptions<SagasOptions> options, TimeProvider time, ILogger<SagaEngine> log)
     {
         _pulse = new Pulse(time);
         _waiters = new Waiters(time);
         _parts = new EngineParts(definitions, store, new Outbox(transport, new HttpTransport(options.Value, definitions.Find, PostAsync, time, log), time, log), new TimerPump(time, mail => WorkerOf(mail.Id).TryPost(mail)),
-            options.Value, time, log, Ended);
+            options.Value, time, log, Committed);
         _workers = [.. Enumerable.Range(0, options.Value.Workers).Select(_ => new Processor(_parts))];
     }
 
     /// <summary>The definitions this engine runs, all versions.</summary>
     public IReadOnlyCollection<SagaDefinition> Definitions => _parts.Definitions.All;
+
+    /// <summary>Tells what becomes of sagas, as it happens.</summary>
+    public SagaFeed Feed { get; } = new();
 
     /// <summary>How the store is.</summary>
     public StoreHealth StoreHealth => _parts.Store.Health;
@@ -39,12 +44,51 @@ public sealed class SagaEngine : IHostedLifecycleService
     /// <summary>The definition of that name, the newest version unless one is given; null: none.</summary>
     public SagaDefinition? FindDefinition(string name, int? version = null) => _parts.Definitions.Find(name, version);
 
+    /// <summary>The same, but one that is not known here is looked for in the store: another node may have put it there.</summary>
+    /// <exception cref="StoreUnavailableException">The store does not answer.</exception>
+    public async ValueTask<SagaDefinition?> FindDefinitionAsync(string name, int? version = null, CancellationToken cancel = default)
+    {
+        if (FindDefinition(name, version) is { } known) return known;
+        if (!_open || Interlocked.Read(ref _lookedAt) is var looked && _parts.Time.GetElapsedTime(looked) < EngineParts.StoreRetryDelay
+            || Interlocked.CompareExchange(ref _lookedAt, _parts.Time.GetTimestamp(), looked) != looked) return null;
+        _parts.Definitions.Load(await _parts.Store.DefinitionsAsync(cancel).ConfigureAwait(false), Unread);
+        return FindDefinition(name, version);
+    }
+
+    /// <summary>
+    /// Takes a definition in JSON and keeps it in the store. The first of a name and version stays. It may call HTTP participants on this machine, and those
+    /// that <see cref="HttpOptions.RestHosts"/> names.
+    /// </summary>
+    /// <exception cref="StoreUnavailableException">Whether it is kept is unknown: repeat.</exception>
+    public async ValueTask<DefinitionResult> PutDefinitionAsync(SagaDefinition definition, CancellationToken cancel = default)
+    {
+        ArgumentNullException.ThrowIfNull(definition);
+        if (definition.Json is not { } json) throw new ArgumentException($"'{definition}' is written in C#. Add it with AddSaga.", nameof(definition));
+        if (!_open) throw new StoreUnavailableException("The engine is not running. Repeat later.");
+        definition.Source = DefinitionSource.Rest;
+        var outcome = DefinitionOutcome.Exists;
+        if (FindDefinition(definition.Name, definition.Version) is null)
+        {
+            outcome = await _parts.Store.SaveDefinitionAsync(
+                new StoredDefinition(definition.Name, definition.Version, definition.Fingerprint, json, DefinitionSource.Rest), cancel).ConfigureAwait(false);
+            // Another node was first: what it put counts here too.
+            if (outcome != DefinitionOutcome.Saved) _parts.Definitions.Load(await _parts.Store.DefinitionsAsync(cancel).ConfigureAwait(false), Unread);
+        }
+        // One that this program cannot read has the version all the same.
+        var other = outcome == DefinitionOutcome.Conflict ? FindDefinition(definition.Name, definition.Version) ?? definition : _parts.Definitions.TryAdd(definition);
+        if (other is null)
+            return new DefinitionResult(outcome, FindDefinition(definition.Name, definition.Version)!);
+        return new DefinitionResult(DefinitionOutcome.Conflict, other,
+            $"Version {other.Version} of '{other.Name}' is there with another graph ({other.Source switch { DefinitionSource.Code => "written in C#", DefinitionSource.File => "from a file", _ => "put over REST" }}), "
+            + $"and sagas may have begun under it. Nothing was changed. Put this one as version {(FindDefinition(other.Name) ?? other).Version + 1L}.");
+    }
+
     /// <summary>Starts a saga. When it returns Started or Exists, the saga is durable.</summary>
     /// <exception cref="StoreUnavailableException">Whether it was started is unknown: repeat with the same id.</exception>
     public async ValueTask<StartResult> StartAsync(StartRequest request, CancellationToken cancel = default)
     {
         ArgumentNullException.ThrowIfNull(request);
-        if (FindDefinition(request.Definition, request.Version) is not { } definition)
+        if (await FindDefinitionAsync(request.Definition, request.Version, cancel).ConfigureAwait(false) is not { } definition)
             return new StartResult(StartOutcome.UnknownDefinition, Problem: request.Version is { } version
                 ? $"There is no version {version} of definition '{request.Definition}'. GET /definitions lists what there is."
                 : $"There is no definition '{request.Definition}'. GET /definitions lists what there is.");
@@ -122,6 +166,26 @@ public sealed class SagaEngine : IHostedLifecycleService
         return new EngineStats(byStatus, pulse.Started, pulse.Completed, pulse.Compensated, pulse.P50, pulse.P95, pulse.P99, oldest);
     }
 
+    /// <summary>Numbers for the dashboard, counted at most <paramref name="maxAge"/> ago: those who watch share them.</summary>
+    public async ValueTask<EngineStats> StatsAsync(TimeSpan maxAge, CancellationToken cancel = default)
+    {
+        var now = _parts.Now;
+        if (_stats is { } recent && now - recent.At <= maxAge) return recent.Stats;
+        var stats = await StatsAsync(cancel).ConfigureAwait(false);
+        _stats = new RecentStats(stats, now);
+        return stats;
+    }
+
+    /// <summary>Listens to the sagas that match, and to those that no longer do with the change that made them leave. Dispose it. Null: too many listen already.</summary>
+    public FeedListener? Listen(SagaFilter filter)
+    {
+        ArgumentNullException.ThrowIfNull(filter);
+        filter = Placed(filter);
+        // Of another node's change the version before is not known: it may have matched.
+        var lasting = filter with { Statuses = null, Step = null, Error = null };
+        return Feed.Listen((before, saga) => filter.Matches(saga) || (before is null ? saga.Version > 1 && lasting.Matches(saga) : filter.Matches(before)));
+    }
+
     /// <summary>Takes replies from the bus. Returns once they wait in a worker's mailbox; waits while that is full.</summary>
     public async ValueTask ReceiveAsync(ReplyBatch batch, CancellationToken cancel = default)
     {
@@ -160,6 +224,7 @@ public sealed class SagaEngine : IHostedLifecycleService
     public async Task StartAsync(CancellationToken cancellationToken)
     {
         var unfinished = await _parts.Store.OpenAsync(cancellationToken).ConfigureAwait(false);
+        await LoadDefinitionsAsync(cancellationToken).ConfigureAwait(false);
         _running = [.. _workers.Select(worker => _parts.Time.Run(() => RunAsync(worker)))];
         foreach (var saga in unfinished)
         {
@@ -171,6 +236,21 @@ public sealed class SagaEngine : IHostedLifecycleService
         _parts.Log.Opened(_parts.Options.Node, unfinished.Count);
     }
 
+    /// <summary>Takes in the definitions that the store keeps, and has it keep those from files. Throws <see cref="DefinitionException"/> with every clash of the two.</summary>
+    private async Task LoadDefinitionsAsync(CancellationToken cancel)
+    {
+        var faults = new List<string>(_parts.Definitions.Load(await _parts.Store.DefinitionsAsync(cancel).ConfigureAwait(false), Unread));
+        if (faults.Count == 0)
+            foreach (var file in _parts.Definitions.FromFiles.ToArray())
+            {
+                var kept = new StoredDefinition(file.Name, file.Version, file.Fingerprint, file.Json!, DefinitionSource.File);
+                if (await _parts.Store.SaveDefinitionAsync(kept, cancel).ConfigureAwait(false) == DefinitionOutcome.Conflict) faults.Add(_parts.Definitions.Clash(file, DefinitionSource.File));
+            }
+        if (faults.Count > 0) throw new DefinitionException(faults);
+    }
+
+    private void Unread(StoredDefinition definition, Exception why) => _parts.Log.DefinitionUnread(why, definition.Name, definition.Version);
+
     /// <summary>Takes nothing new, finishes what waits, and stops. What is unfinished goes on when a node opens the store again.</summary>
     public async Task StoppingAsync(CancellationToken cancellationToken)
     {
@@ -179,8 +259,11 @@ public sealed class SagaEngine : IHostedLifecycleService
         foreach (var worker in _workers) worker.Complete();
         await Task.WhenAny(Task.WhenAll(_running), Task.Delay(_parts.Options.DrainTimeout, _parts.Time, cancellationToken)).ConfigureAwait(false);
         await _parts.Outbox.DrainAsync(_parts.Options.DrainTimeout).ConfigureAwait(false);
+        Feed.Stop();
         _parts.Log.Stopped(_parts.Options.Node);
     }
+
+    private sealed record RecentStats(EngineStats Stats, DateTimeOffset At);
 
     Task IHostedLifecycleService.StartingAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 
@@ -238,6 +321,13 @@ public sealed class SagaEngine : IHostedLifecycleService
         }
     }
 
+    /// <summary>Called by the workers once a saga's next version is durable.</summary>
+    private void Committed(SagaState? before, SagaCommit commit)
+    {
+        if (Feed.IsHeard) Feed.Committed(before, commit.State);
+        if (commit.State.Ended) Ended(commit.State);
+    }
+
     private void Ended(SagaState saga)
     {
         var duration = saga.FinishedAt!.Value - saga.StartedAt;
@@ -259,7 +349,7 @@ public sealed class SagaEngine : IHostedLifecycleService
 
 /// <summary>What a worker needs of its engine.</summary>
 internal sealed record EngineParts(DefinitionCatalog Definitions, ISagaStore Store, Outbox Outbox, TimerPump Pump, SagasOptions Options, TimeProvider Time,
-    ILogger Log, Action<SagaState> Ended)
+    ILogger Log, Action<SagaState?, SagaCommit> Committed)
 {
     public static readonly TimeSpan StoreRetryDelay = TimeSpan.FromSeconds(1);
 

@@ -1,3 +1,4 @@
+using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Hosting;
@@ -47,9 +48,17 @@ public static class SagasServices
     public static IServiceCollection AddSagas(this IServiceCollection services, Action<SagasBuilder> configure)
     {
         ArgumentNullException.ThrowIfNull(configure);
-        services.AddOptions<SagasOptions>().BindConfiguration("Sagas").ValidateDataAnnotations().ValidateOnStart();
+        services.AddOptions<SagasOptions>().BindConfiguration("Sagas").Configure<IConfiguration>(static (options, configuration) =>
+        {
+            // One path, or several in one value; the binder itself takes only a list.
+            foreach (var path in configuration["Sagas:Definitions"]?.Split(';', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries) ?? []) options.Definitions.Add(path);
+        }).ValidateDataAnnotations().ValidateOnStart();
         services.TryAddSingleton(TimeProvider.System);
-        services.TryAddSingleton(s => new DefinitionCatalog(s.GetServices<Saga>(), s.GetServices<CommandRoute>(), s.GetRequiredService<IOptions<SagasOptions>>().Value.StuckAfter));
+        services.TryAddSingleton(static s =>
+        {
+            var options = s.GetRequiredService<IOptions<SagasOptions>>().Value;
+            return new DefinitionCatalog(s.GetServices<Saga>(), s.GetServices<CommandRoute>(), options.StuckAfter, options.Definitions);
+        });
         services.TryAddSingleton(s => new SagaEngine(s.GetRequiredService<DefinitionCatalog>(),
             s.GetService<ISagaStore>() ?? throw new InvalidOperationException("The engine has no store. Say where sagas are kept: AddSagas(s => s.UseJournal(\"data\"))."),
             s.GetService<ITransport>() ?? throw new InvalidOperationException("The engine has no bus. Say how participants are reached: AddSagas(s => s.UseInMemoryBus())."),

@@ -38,6 +38,12 @@ public sealed class SagasOptions
     /// <summary>How HTTP participants are called; configuration section <c>Sagas:Http</c>.</summary>
     public HttpOptions Http { get; set; } = new();
 
+    /// <summary>
+    /// Definitions in JSON to load at startup: files, and folders whose <c>*.json</c> are all loaded. In configuration a list, or one value with
+    /// <c>;</c> between the paths. The store keeps them: a saga goes on when its file is gone. Default none.
+    /// </summary>
+    public IList<string> Definitions { get; } = [];
+
     /// <summary>How long finished sagas are kept. Default 7 days.</summary>
     public TimeSpan Retention { get; set; } = TimeSpan.FromDays(7);
 
@@ -54,4 +60,10 @@ public sealed class HttpOptions
 
     /// <summary>The hosts that may be called, as <c>host</c> or <c>host:port</c>; empty (the default): any.</summary>
     public IList<string> AllowedHosts { get; } = [];
+
+    /// <summary>
+    /// The hosts beside this machine that definitions put over REST may call, as <c>host</c> or <c>host:port</c>; <c>*</c>: any. Empty (the default):
+    /// none. Definitions from code and files may call any host that <see cref="AllowedHosts"/> allows.
+    /// </summary>
+    public IList<string> RestHosts { get; } = [];
 }

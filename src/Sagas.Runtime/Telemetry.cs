@@ -34,6 +34,9 @@ internal static partial class Log
     [LoggerMessage(2, LogLevel.Error, "Saga {Saga} is one of {Definition} v{Version}, which this node does not have; it waits until that version is loaded again.")]
     public static partial void DefinitionMissing(this ILogger log, SagaId saga, string definition, int version);
 
+    [LoggerMessage(19, LogLevel.Error, "Definition {Definition} v{Version} in the store cannot be read by this program: it is not loaded, and its sagas wait. Run the version that wrote it.")]
+    public static partial void DefinitionUnread(this ILogger log, Exception why, string definition, int version);
+
     [LoggerMessage(3, LogLevel.Error, "{Count} commits failed; what they decided is not acknowledged, and is asked again once the store answers.")]
     public static partial void CommitFailed(this ILogger log, Exception why, int count);
 

@@ -218,6 +218,9 @@ public sealed class SagaDefinition
     /// <summary>After how many failed attempts a phase that is never given up shows as stuck. Default 10.</summary>
     public int StuckAfter { get; internal set; } = 10;
 
+    /// <summary>Where it comes from. Default: C#, or whoever parsed its JSON.</summary>
+    public DefinitionSource Source { get; internal set; }
+
     /// <summary>Whether its HTTP participants may be on this machine only.</summary>
     internal bool LoopbackOnly { get; set; }
 
@@ -239,6 +242,38 @@ public sealed class SagaDefinition
 
     /// <inheritdoc/>
     public override string ToString() => $"{Name} v{Version}";
+}
+
+/// <summary>Where a definition comes from.</summary>
+public enum DefinitionSource
+{
+    /// <summary>Written in C#; not kept in the store.</summary>
+    Code,
+    /// <summary>A file named in <c>Sagas:Definitions</c>.</summary>
+    File,
+    /// <summary>Put over REST.</summary>
+    Rest,
+}
+
+/// <summary>The words for <see cref="DefinitionSource"/>.</summary>
+public static class DefinitionSources
+{
+    /// <summary><c>code</c>, <c>file</c> or <c>rest</c>.</summary>
+    public static string Word(this DefinitionSource source) => source switch
+    {
+        DefinitionSource.Code => "code",
+        DefinitionSource.File => "file",
+        _ => "rest",
+    };
+
+    /// <summary>The source with that word; null: none.</summary>
+    public static DefinitionSource? Of(string word) => word switch
+    {
+        "code" => DefinitionSource.Code,
+        "file" => DefinitionSource.File,
+        "rest" => DefinitionSource.Rest,
+        _ => null,
+    };
 }
 
 /// <summary>A definition that is wrong, with all its faults.</summary>

@@ -267,7 +267,9 @@ public class LayoutTests
     private static string[] Projects(params string[] tops) =>
         [.. tops.SelectMany(top => Directory.EnumerateFiles(Path.Combine(Root, top), "*.csproj", SearchOption.AllDirectories)).Where(IsOurs)];
 
-    private static IEnumerable<string> Folders(string top) => Directory.EnumerateDirectories(top, "*", SearchOption.AllDirectories).Where(IsOurs);
+    /// <summary>The folders of code; a folder <c>Golden</c> holds files that earlier builds wrote, under their own names.</summary>
+    private static IEnumerable<string> Folders(string top) =>
+        Directory.EnumerateDirectories(top, "*", SearchOption.AllDirectories).Where(IsOurs).Where(folder => !folder.Split(Path.DirectorySeparatorChar).Contains("Golden"));
 
     /// <summary>The names of the projects that a project references; with a folder, only those under it.</summary>
     private static string[] ReferencesOf(string project, string? folder = null) =>

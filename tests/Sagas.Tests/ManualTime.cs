@@ -41,6 +41,19 @@ internal sealed class ManualTime : TimeProvider
         }
     }
 
+    /// <summary>Waits until somebody has set a timer for a time no further off than that, and goes on to it. Time stands still meanwhile, however long that takes.</summary>
+    public async Task PassNextTimerAsync(TimeSpan within)
+    {
+        DateTimeOffset? next;
+        while ((next = Next()) is null || next - GetUtcNow() > within) await Task.Yield();
+        Advance(next.Value - GetUtcNow());
+
+        DateTimeOffset? Next()
+        {
+            lock (_lock) return _timers.Min(timer => timer.Due);
+        }
+    }
+
     private sealed class ManualTimer(ManualTime time, Action call) : ITimer
     {
         private TimeSpan _period;

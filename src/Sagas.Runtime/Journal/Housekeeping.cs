@@ -245,7 +245,7 @@ public sealed partial class JournalStore
     }
 
     /// <summary>
-    /// First the open ones, then the finished: one that ends in between is in the second part or was appended after the snapshot's point,
+    /// The definitions; then the open sagas, then the finished: one that ends in between is in the second part or was appended after the snapshot's point,
     /// and is replayed.
     /// </summary>
     long WriteSnapshot(SnapshotWriter writer)
@@ -253,7 +253,15 @@ public sealed partial class JournalStore
         if (_failure is not null) throw Unavailable(_failure);
         var written = 0L;
         OpenSaga[] open;
-        lock (_index.Gate) open = [.. _open.Values];
+        StoredDefinition[] definitions;
+        lock (_index.Gate) (open, definitions) = ([.. _open.Values], [.. _definitions.Values]);
+        foreach (var definition in definitions)
+        {
+            using var buffer = new RecordBuffer();
+            WriteDefinition(buffer, definition);
+            Flush(buffer);
+        }
+
         foreach (var part in open.Chunk(Slice))
         {
             using var buffer = new RecordBuffer();

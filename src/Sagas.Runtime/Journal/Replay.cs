@@ -42,6 +42,7 @@ public sealed partial class JournalStore
             {
                 foreach (var saga in open) _open.Add(saga.Entry.State!.Id.Value, saga);
                 _index.Load_NeedsLock(sagas);
+                foreach (var definition in replay.Kept) _definitions.Add((definition.Name, definition.Version), definition);
                 foreach (var entry in sagas) SetLiveBytes_NeedsLock(entry, entry.LiveBytes, isNew: true);
                 (_sinceSnapshot, _snapshotBytes) = (replay.AppendedBytes, replay.SnapshotBytes);
                 _journal = journal;
@@ -66,7 +67,11 @@ public sealed partial class JournalStore
         readonly HashSet<SagaEntry> _sagas = new(new ById());
         readonly Dictionary<SagaEntry, OpenSaga> _open = new(ReferenceEqualityComparer.Instance);
         readonly Dictionary<string, IndexedDefinition> _definitions = new(StringComparer.Ordinal);
+        readonly Dictionary<(string Name, int Version), StoredDefinition> _kept = [];
         readonly HashSet<string> _headless = [];
+
+        /// <summary>The definitions that are kept.</summary>
+        public IEnumerable<StoredDefinition> Kept => _kept.Values;
 
         public long AppendedBytes { get; private set; }
 
@@ -86,6 +91,10 @@ public sealed partial class JournalStore
                     TakeCommit(record, new RecordPlace(from.Position, record.Head.LastSeq));
                     break;
                 case RecordKind.History:
+                    break;
+                case RecordKind.Definition:
+                    var kept = ReadDefinition(record);
+                    _kept[(kept.Name, kept.Version)] = kept;
                     break;
                 default:
                     throw new InvalidDataException($"A record is of kind {record.Head.Kind}, which this program does not know. Run the version that wrote it.");

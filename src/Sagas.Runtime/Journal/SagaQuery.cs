@@ -21,7 +21,6 @@ sealed class SagaQuery
     readonly (byte[] Key, byte[] Value)[] _tags;
     readonly long _after, _before;
     readonly int _statuses;
-    readonly ImmutableArray<StepPlace>? _steps;
 
     public SagaQuery(SagaIndex index, SagaFilter filter, string? cursor)
     {
@@ -34,11 +33,8 @@ sealed class SagaQuery
         _after = filter.StartedAfter is { } after ? Ceiling(after) : long.MinValue;
         _before = filter.StartedBefore is { } before ? Ceiling(before) : long.MaxValue;
         _statuses = filter.Statuses is { IsDefaultOrEmpty: false } statuses ? statuses.Aggregate(0, static (mask, status) => mask | 1 << (int)status) : (1 << SagaIndex.Statuses) - 1;
-        if (filter.Step is not null)
-        {
-            _steps = filter.StepPlaces.IsDefault ? [] : filter.StepPlaces;
+        if (filter.UnfinishedOnly)
             for (var status = SagaStatus.Completed; status <= SagaStatus.Terminated; status++) _statuses &= ~(1 << (int)status);
-        }
     }
 
     /// <summary>A saga and, unless it has ended and is to be read back, its state when it was found.</summary>
@@ -68,7 +64,7 @@ sealed class SagaQuery
     public long[] Count()
     {
         var counts = new long[SagaIndex.Statuses];
-        if (_tags.Length == 0 && _text is null && _steps is null && _after == long.MinValue && _before == long.MaxValue)
+        if (_tags.Length == 0 && _text is null && !_filter.UnfinishedOnly && _after == long.MinValue && _before == long.MaxValue)
         {
             lock (_index.Gate)
                 foreach (var (status, order) in Orders_NeedsLock()) counts[(int)status] = order.Count;
@@ -177,15 +173,7 @@ sealed class SagaQuery
         foreach (var (key, value) in _tags)
             if (!HasTag(saga.Tags, key, value)) return false;
         if (_text is not null && !saga.Id.StartsWith(_text) && !HasTag(saga.Tags, null, _text)) return false;
-        return _steps is not { } steps || saga.State is { } state && IsAt(state, steps);
-    }
-
-    static bool IsAt(SagaState saga, ImmutableArray<StepPlace> places)
-    {
-        foreach (var (definition, version, index) in places)
-            if (version == saga.DefinitionVersion && index < saga.Steps.Length && definition == saga.Definition
-                && (saga.Steps[index].Phase is not null || saga.Steps[index].Status == StepStatus.Waiting)) return true;
-        return false;
+        return !_filter.UnfinishedOnly || saga.State is { } state && _filter.MatchesSteps(state);
     }
 
     static bool HasTag(ReadOnlySpan<byte> tags, byte[]? key, byte[] value)

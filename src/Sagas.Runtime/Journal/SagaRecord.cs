@@ -33,6 +33,9 @@ enum RecordKind : byte
 
     /// <summary>In a snapshot: what the index knows of a finished saga.</summary>
     Finished = 4,
+
+    /// <summary>A definition, as JSON in the place of a state; in a snapshot too.</summary>
+    Definition = 5,
 }
 
 /// <summary>

@@ -172,7 +172,7 @@ internal sealed class Node(World world, string name) : Machine(world, name)
     protected override async Task BootAsync(Process process, IJournalFiles files)
     {
         var store = Store = new JournalStore(World.Settings.Journal, World.Settings.Retention, new DiskTime(process, Latency), files);
-        var engine = Engine = new SagaEngine(World.Definitions, new SimulatedStore(World, this, process, store), new SimulatedTransport(World, process),
+        var engine = Engine = new SagaEngine(World.DrawDefinitions(), new SimulatedStore(World, this, process, store), new SimulatedTransport(World, process),
             Options.Create(World.Settings.Engine(Name)), process, NullLogger<SagaEngine>.Instance);
         await engine.StartAsync(CancellationToken.None);
         World.Trace("open", Name, 0);

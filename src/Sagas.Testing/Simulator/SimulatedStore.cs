@@ -46,6 +46,10 @@ internal sealed class SimulatedStore(World world, Machine node, Process process,
 
     public ValueTask<DateTimeOffset?> OldestUnfinishedAsync(CancellationToken cancel) => inner.OldestUnfinishedAsync(cancel);
 
+    public ValueTask<DefinitionOutcome> SaveDefinitionAsync(StoredDefinition definition, CancellationToken cancel) => inner.SaveDefinitionAsync(definition, cancel);
+
+    public ValueTask<IReadOnlyList<StoredDefinition>> DefinitionsAsync(CancellationToken cancel) => inner.DefinitionsAsync(cancel);
+
     public ValueTask DisposeAsync() => inner.DisposeAsync();
 }
 

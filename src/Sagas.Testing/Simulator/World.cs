@@ -21,7 +21,7 @@ internal sealed class World
         Settings = new Settings(Chance);
         Audit = new Audit(this);
         Bus = new Bus(this);
-        Definitions = new DefinitionCatalog([new Journey(), new Bundle(), new Errand()], [], Settings.StuckAfter);
+        Definitions = DrawDefinitions();
         Node = new Node(this, "node-1");
         _machines = [Node, new Host(this, "east"), new Host(this, "west")];
         _story = tellStory ? [] : null;
@@ -74,6 +74,9 @@ internal sealed class World
         Scheduler.RunUntil(Scheduler.Now + 10.Seconds());
         Finish(Audit.FinishAsync(Node));
     }
+
+    /// <summary>What a node has at its start.</summary>
+    public DefinitionCatalog DrawDefinitions() => new([new Journey(), new Bundle(), new Errand()], [], Settings.StuckAfter);
 
     public void Trace(string what, string whom, long number)
     {

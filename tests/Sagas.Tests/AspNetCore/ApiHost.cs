@@ -85,6 +85,10 @@ internal sealed class BreakableStore : ISagaStore
 
     public ValueTask<DateTimeOffset?> OldestUnfinishedAsync(CancellationToken cancel) => Working.OldestUnfinishedAsync(cancel);
 
+    public ValueTask<DefinitionOutcome> SaveDefinitionAsync(StoredDefinition definition, CancellationToken cancel) => Working.SaveDefinitionAsync(definition, cancel);
+
+    public ValueTask<IReadOnlyList<StoredDefinition>> DefinitionsAsync(CancellationToken cancel) => Working.DefinitionsAsync(cancel);
+
     public ValueTask DisposeAsync() => _inner.DisposeAsync();
 }
 
@@ -125,6 +129,33 @@ internal sealed record Reply(int Status, string Text, HttpResponseMessage Raw)
     public string? At(string name) => Json.GetProperty(name) is var value && value.ValueKind == JsonValueKind.String ? value.GetString() : value.GetRawText();
 }
 
+/// <summary>A client of server-sent events.</summary>
+internal sealed class EventReader(HttpResponseMessage response, StreamReader lines) : IDisposable
+{
+    /// <summary>The next event and its data; null: the stream has ended.</summary>
+    public async Task<(string Name, JsonElement Data)?> Next()
+    {
+        string? name = null, data = null;
+        while (await lines.ReadLineAsync() is { } line)
+        {
+            if (line.StartsWith("event: ", StringComparison.Ordinal)) name = line[7..];
+            else if (line.StartsWith("data: ", StringComparison.Ordinal)) data = line[6..];
+            else if (line.Length == 0 && name is not null) return (name, JsonDocument.Parse(data!).RootElement);
+        }
+        return null;
+    }
+
+    /// <summary>The data of the next event of that name; others are passed over.</summary>
+    public async Task<JsonElement> Next(string name)
+    {
+        while (await Next() is { } next)
+            if (next.Name == name) return next.Data;
+        throw new EndOfStreamException($"The stream ended without an event '{name}'.");
+    }
+
+    public void Dispose() => response.Dispose();
+}
+
 /// <summary>The engine with its API on a loopback port, with scripted participants and a store in memory.</summary>
 internal sealed class ApiHost : IAsyncDisposable
 {
@@ -146,12 +177,12 @@ internal sealed class ApiHost : IAsyncDisposable
 
     public SagaEngine Engine => _app.Services.GetRequiredService<SagaEngine>();
 
-    public static async Task<ApiHost> StartAsync(Func<CommandItem, ReplyItem?>? script = null, Action<SagasOptions>? options = null, Action<WebApplication>? map = null)
+    public static async Task<ApiHost> StartAsync(Func<CommandItem, ReplyItem?>? script = null, Action<SagasOptions>? options = null, Action<WebApplication>? map = null, ISagaStore? store = null)
     {
         var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
         builder.WebHost.UseKestrelCore().UseUrls("http://127.0.0.1:0");
         builder.Services.AddRoutingCore().AddLogging();
-        builder.Services.AddSingleton<ISagaStore>(new BreakableStore());
+        builder.Services.AddSingleton(store ?? new BreakableStore());
         var participants = new ScriptedTransport { Script = script ?? ScriptedTransport.Ok };
         builder.Services.AddSingleton<ITransport>(participants);
         builder.Services.AddSagas(s => s.AddSaga<BookTrip>().AddSaga<Reserve>().AddSaga<ReserveAgain>().Configure(o =>
@@ -180,6 +211,9 @@ internal sealed class ApiHost : IAsyncDisposable
         return Send(HttpMethod.Post, path, content, headers);
     }
 
+    public Task<Reply> Put(string path, string body, string type = "application/json") =>
+        Send(HttpMethod.Put, path, new ByteArrayContent(Encoding.UTF8.GetBytes(body)) { Headers = { ContentType = MediaTypeHeaderValue.Parse(type) } });
+
     public async Task<Reply> Send(HttpMethod method, string path, HttpContent? content = null, params (string Name, string Value)[] headers)
     {
         using var request = new HttpRequestMessage(method, path) { Content = content };
@@ -187,6 +221,18 @@ internal sealed class ApiHost : IAsyncDisposable
         var response = await _client.SendAsync(request);
         return new Reply((int)response.StatusCode, await response.Content.ReadAsStringAsync(), response);
     }
+
+    /// <summary>Opens a stream of server-sent events.</summary>
+    public async Task<EventReader> Listen(string path)
+    {
+        using var request = new HttpRequestMessage(HttpMethod.Get, path);
+        var response = await _client.SendAsync(request, HttpCompletionOption.ResponseHeadersRead);
+        response.EnsureSuccessStatusCode();
+        response.Content.Headers.ContentType!.MediaType.ShouldBe("text/event-stream");
+        return new EventReader(response, new StreamReader(await response.Content.ReadAsStreamAsync()));
+    }
+
+    public Task StopAsync() => _app.StopAsync();
 
     public async ValueTask DisposeAsync()
     {

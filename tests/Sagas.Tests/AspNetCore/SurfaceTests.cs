@@ -61,7 +61,7 @@ public sealed partial class SurfaceTests
     {
         await using var api = await ApiHost.StartAsync();
         (await api.Get("/api/v1/nowhere")).ShouldBeProblem(404, "unknown-route", "/api/v1/nowhere");
-        (await api.Get("/api/v1/feed")).ShouldBeProblem(404, "unknown-route");
+        (await api.Get("/api/v1/feeds")).ShouldBeProblem(404, "unknown-route");
         (await api.Get("/api/v1/sagas/a/b/c/d")).ShouldBeProblem(404, "unknown-route");
         (await api.Send(HttpMethod.Delete, "/api/v1/sagas/a")).ShouldBeProblem(405, "method-not-allowed", "DELETE").Header("Allow").ShouldBe("GET, HEAD");
         (await api.Get("/api/v1/definitions/reserve/sagas")).ShouldBeProblem(405, "method-not-allowed").Header("Allow").ShouldBe("POST");

@@ -53,6 +53,18 @@ public sealed class FileBarrierTests : BarrierContract, IDisposable
     }
 
     [Fact]
+    public async Task A_do_of_which_nothing_is_known_is_not_done_again_once_its_compensation_has_begun()
+    {
+        var directory = NewDirectory();
+        await using var crashed = await CrashMidwayAsync(directory, desk => desk.DoAsync());
+        await using var desk = await Desk.OpenAsync(p => p.UseFileBarrier(Copy(directory)));
+        desk.Agent.Undo = _ => Task.FromException(new IOException("Disk on fire."));
+        (await desk.CompensateAsync()).ShouldBe(Outcome.Error, "IOException");
+        (await desk.CompensateAsync("null")).ShouldBe(Outcome.Error, "result-unknown");
+        desk.ShouldHaveCalled("release h1");
+    }
+
+    [Fact]
     public async Task A_confirm_that_crashed_midway_keeps_the_cancel_out()
     {
         var directory = NewDirectory();

@@ -241,7 +241,7 @@ public sealed class HttpTransportTests
             _transport.Send(saga, new Effect.Send("seat", new HttpEndpoint(to), phase, attempt, Payload.Parse("""{"a":1}"""), Time.GetUtcNow().AddSeconds(10)), to);
         }
 
-        public async Task<SagaEvent> HeardAsync() => await _heard.Reader.ReadAsync();
+        public async Task<SagaEvent> HeardAsync() => await _heard.Reader.ReadAsync().AsTask().WaitAsync(TimeSpan.FromSeconds(30));
 
         public async ValueTask DisposeAsync()
         {

@@ -216,6 +216,38 @@ public sealed class JournalStoreCrashTests
     }
 
     [Fact]
+    public async Task Definitions_outlive_their_segment_and_every_power_cut()
+    {
+        var (disk, world) = (new SimulatedDisk(), new StoreWorld());
+        var store = await world.OpenAsync(disk);
+        for (var round = 0; round < 6; round++)
+        {
+            var definition = new StoredDefinition("trip", round + 1, $"{round}", Payload.Parse($$"""{"padding":"{{new string('x', 500)}}"}"""), round % 2 == 0 ? DefinitionSource.Rest : DefinitionSource.File);
+            (await store.SaveDefinitionAsync(definition, default)).ShouldBe(DefinitionOutcome.Saved);
+            if (round % 2 == 0)
+            {
+                // The power goes at once: what was acknowledged is there.
+                disk = disk.AfterPowerCut(new Random(round));
+            }
+            else
+            {
+                await FillAsync(world, store, 60);
+                world.Time.Now += TimeSpan.FromHours(2);
+                await store.KeepHouseAsync();
+                disk.Paths.ShouldNotContain(Path.Combine(world.Options.Path, "000000000001.segment"));
+                await store.DisposeAsync();
+            }
+
+            store = await world.OpenAsync(disk, $"round {round}");
+            (await store.DefinitionsAsync(default)).Select(static kept => $"{kept.Version} {kept.Fingerprint} {kept.Source}")
+                .ShouldBe(Enumerable.Range(0, round + 1).Select(static i => $"{i + 1} {i} {(i % 2 == 0 ? "Rest" : "File")}"));
+            (await store.SaveDefinitionAsync(definition, default)).ShouldBe(DefinitionOutcome.Exists);
+        }
+
+        await store.DisposeAsync();
+    }
+
+    [Fact]
     public async Task A_finished_saga_that_is_still_kept_moves_out_of_a_dead_segment()
     {
         var (disk, world) = (new SimulatedDisk(), new StoreWorld());

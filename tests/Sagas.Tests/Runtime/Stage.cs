@@ -10,12 +10,12 @@ namespace Sagas.Tests.Runtime;
 /// <summary>One engine on a manual clock, with a store that can be told to fail and a bus whose other end is the test.</summary>
 internal sealed class Stage : IAsyncDisposable
 {
-    public Stage(ISagaStore? store = null, Action<SagasOptions>? configure = null)
+    public Stage(ISagaStore? store = null, Action<SagasOptions>? configure = null, DefinitionCatalog? definitions = null)
     {
         Store = new StubbornStore(store ?? new MemoryStore());
         var options = new SagasOptions { Workers = 2 };
         configure?.Invoke(options);
-        var definitions = new DefinitionCatalog([new Pair(), new Row(), new Heart.Trip(), new Plain()], [], options.StuckAfter);
+        definitions ??= new DefinitionCatalog([new Pair(), new Row(), new Heart.Trip(), new Plain()], [], options.StuckAfter);
         Engine = new SagaEngine(definitions, Store, Bus, Options.Create(options), Time, NullLogger<SagaEngine>.Instance);
     }
 
@@ -24,9 +24,9 @@ internal sealed class Stage : IAsyncDisposable
     public StubbornStore Store { get; }
     public SagaEngine Engine { get; }
 
-    public static async Task<Stage> OpenAsync(ISagaStore? store = null, Action<SagasOptions>? configure = null)
+    public static async Task<Stage> OpenAsync(ISagaStore? store = null, Action<SagasOptions>? configure = null, DefinitionCatalog? definitions = null)
     {
-        var stage = new Stage(store, configure);
+        var stage = new Stage(store, configure, definitions);
         await stage.Engine.StartAsync(CancellationToken.None);
         return stage;
     }
@@ -71,7 +71,7 @@ internal sealed class TestBus : ITransport
         foreach (var item in batch.Items) await _sent.Writer.WriteAsync(item, cancel);
     }
 
-    public async Task<CommandItem> NextAsync() => await _sent.Reader.ReadAsync();
+    public async Task<CommandItem> NextAsync() => await _sent.Reader.ReadAsync().AsTask().WaitAsync(TimeSpan.FromSeconds(30));
 
     /// <summary>The next so many commands, by step.</summary>
     public async Task<Dictionary<string, CommandItem>> NextAsync(int count)
@@ -144,5 +144,7 @@ internal sealed class StubbornStore(ISagaStore inner) : ISagaStore
     public ValueTask<SagaPage> ListAsync(SagaFilter filter, int limit, string? cursor, CancellationToken cancel) => inner.ListAsync(filter, limit, cursor, cancel);
     public ValueTask<ImmutableDictionary<SagaStatus, long>> CountAsync(SagaFilter filter, CancellationToken cancel) => inner.CountAsync(filter, cancel);
     public ValueTask<DateTimeOffset?> OldestUnfinishedAsync(CancellationToken cancel) => inner.OldestUnfinishedAsync(cancel);
+    public ValueTask<DefinitionOutcome> SaveDefinitionAsync(StoredDefinition definition, CancellationToken cancel) => inner.SaveDefinitionAsync(definition, cancel);
+    public ValueTask<IReadOnlyList<StoredDefinition>> DefinitionsAsync(CancellationToken cancel) => inner.DefinitionsAsync(cancel);
     public ValueTask DisposeAsync() => inner.DisposeAsync();
 }

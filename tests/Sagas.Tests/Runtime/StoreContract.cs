@@ -280,6 +280,26 @@ public abstract class StoreContract : IAsyncDisposable
     }
 
     [Fact]
+    public async Task An_error_finds_the_unfinished_sagas_that_have_it_at_any_step_or_at_one()
+    {
+        var store = await OpenAsync();
+        var failed = new SagaError("seat", "down", "no answer");
+        await store.MustCommitAsync(TestSagas.Start("fine"));
+        var stuck = await store.MustCommitAsync(TestSagas.Start("stuck"), TestSagas.Start("stuck").Stick());
+        var back = TestSagas.Start("back", "order");
+        await store.MustCommitAsync(back, back.Next(state => state with { Course = SagaStatus.Compensating, Error = failed with { Code = "full" } }));
+        (await store.IdsAsync(new SagaFilter { Error = "down" })).ShouldBe("stuck");
+        (await store.IdsAsync(new SagaFilter { Error = "full" })).ShouldBe("back");
+        (await store.IdsAsync(new SagaFilter { Error = "lost" })).ShouldBe("");
+        (await store.IdsAsync(new SagaFilter(Step: "seat") { Error = "down", StepPlaces = [new StepPlace("trip", 1, 0)] })).ShouldBe("stuck");
+        (await store.IdsAsync(new SagaFilter(Step: "room") { Error = "down", StepPlaces = [new StepPlace("trip", 1, 1)] })).ShouldBe("");
+        (await store.IdsAsync(new SagaFilter(Definition: "trip") { Error = "full" })).ShouldBe("");
+        (await CountsAsync(store, new SagaFilter { Error = "down" })).ShouldBe("Stuck 1");
+        await store.MustCommitAsync(stuck.End());
+        (await store.IdsAsync(new SagaFilter { Error = "down" })).ShouldBe("");
+    }
+
+    [Fact]
     public async Task A_status_is_listed_as_it_changes()
     {
         var store = await OpenAsync();
@@ -426,11 +446,54 @@ public abstract class StoreContract : IAsyncDisposable
     }
 
     [Fact]
+    public async Task A_definition_is_kept_once_and_the_first_of_a_version_stays()
+    {
+        var store = await OpenAsync();
+        (await store.DefinitionsAsync(default)).ShouldBeEmpty();
+        (await store.SaveDefinitionAsync(Definition("b", 1, "one"), default)).ShouldBe(DefinitionOutcome.Saved);
+        (await store.SaveDefinitionAsync(Definition("b", 1, "one", DefinitionSource.File), default)).ShouldBe(DefinitionOutcome.Exists);
+        (await store.SaveDefinitionAsync(Definition("b", 1, "other"), default)).ShouldBe(DefinitionOutcome.Conflict);
+        (await store.SaveDefinitionAsync(Definition("b", 10, "one"), default)).ShouldBe(DefinitionOutcome.Saved);
+        (await store.SaveDefinitionAsync(Definition("b", 9, "other"), default)).ShouldBe(DefinitionOutcome.Saved);
+        (await store.SaveDefinitionAsync(Definition("B", 1, "other", DefinitionSource.File), default)).ShouldBe(DefinitionOutcome.Saved);
+        var kept = await store.DefinitionsAsync(default);
+        kept.Select(static definition => $"{definition.Name} {definition.Version} {definition.Fingerprint} {definition.Source}")
+            .ShouldBe(["B 1 other File", "b 1 one Rest", "b 9 other Rest", "b 10 one Rest"]);
+        kept[1].Json.ToString().ShouldBe("""{"name":"b","text":"\u00e4 ä 漢字","n":1.50}""");
+    }
+
+    [Fact]
+    public async Task Definitions_are_no_sagas_and_are_not_forgotten_with_them()
+    {
+        var store = await OpenAsync();
+        await store.SaveDefinitionAsync(Definition("trip", 1, "one"), default);
+        var start = TestSagas.Start("a");
+        await store.MustCommitAsync(start, start.End());
+        Time.Now += Keep * 2;
+        await ForgetOldAsync(store);
+        (await CountsAsync(store)).ShouldBe("");
+        (await store.DefinitionsAsync(default)).Single().Name.ShouldBe("trip");
+    }
+
+    [Fact]
+    public async Task Of_many_that_define_a_version_at_once_one_wins()
+    {
+        var store = await OpenAsync();
+        var outcomes = await Task.WhenAll(Enumerable.Range(0, 16).Select(i => Task.Run(async () => await store.SaveDefinitionAsync(Definition("trip", 1, $"{i % 4}"), default))));
+        outcomes.Count(static outcome => outcome == DefinitionOutcome.Saved).ShouldBe(1);
+        outcomes.Count(static outcome => outcome == DefinitionOutcome.Exists).ShouldBe(3);
+        (await store.DefinitionsAsync(default)).Count.ShouldBe(1);
+    }
+
+    [Fact]
     public async Task An_open_store_is_well()
     {
         var store = await OpenAsync();
         store.Health.ShouldBe(StoreHealth.Good);
     }
+
+    private protected static StoredDefinition Definition(string name, int version, string fingerprint, DefinitionSource source = DefinitionSource.Rest) =>
+        new(name, version, fingerprint, Payload.Parse($$"""{"name":"{{name}}","text":"\u00e4 ä 漢字","n":1.50}"""), source);
 
     private protected static ImmutableArray<KeyValuePair<string, string>> Tags(params (string Key, string Value)[] tags) => [.. tags.Select(static tag => KeyValuePair.Create(tag.Key, tag.Value))];
 

@@ -172,6 +172,14 @@ public class DeciderStories
         """).Step("room").Status.ShouldBe(StepStatus.Refused);
 
     [Fact]
+    public void A_refusal_of_an_earlier_attempt_leaves_the_one_in_flight_unheard() => Tell(new Pair(), """
+        start                → try seat, try room
+        room busy            → -
+        room is due          → try room#2
+        room try#1 refused   → cancel room, cancel seat; Compensating
+        """);
+
+    [Fact]
     public void A_step_last_heard_of_as_busy_is_undone() => Tell(new Pair(), """
         start          → try seat, try room
         room busy      → -
@@ -199,6 +207,17 @@ public class DeciderStories
         """).State.Error!.Code.ShouldBe("saga-timeout");
 
     [Fact]
+    public void The_saga_timeout_ends_at_the_commit_point()
+    {
+        var story = Tell(new Pair(), "start → try seat, try room");
+        story.State.Deadline.ShouldBe(Story.Noon + 5.Minutes());
+        story.Tell("""
+            seat ok   → -
+            room ok   → confirm seat, confirm room; Confirming
+            """).State.Deadline.ShouldBeNull();
+    }
+
+    [Fact]
     public void A_saga_timeout_past_the_commit_point_changes_nothing() => Tell(new Pair(), """
         start            → try seat, try room
         seat ok          → -
@@ -206,7 +225,7 @@ public class DeciderStories
         saga times out   → -
         seat ok          → -
         room ok          → Completed
-        """);
+        """).History.ShouldNotContain(h => h.Event == "turned-back");
 
     [Fact]
     public void An_operator_cancels_before_anything_was_answered() => Tell(new Pair(), """
@@ -273,6 +292,32 @@ public class DeciderStories
         room ok           → -
         seat ok           → confirm seat, confirm room; Confirming
         """);
+
+    [Fact]
+    public void A_busy_of_an_earlier_attempt_says_nothing_of_the_one_in_flight()
+    {
+        var story = Tell(new Pair(), """
+            start             → try seat, try room
+            seat times out    → -
+            seat is due       → try seat#2
+            seat try#1 busy   → -
+            """);
+        story.Step("seat").InFlight.ShouldBeTrue();
+        story.History[^1].Event.ShouldBe("sent");
+    }
+
+    [Fact]
+    public void Failures_are_counted_for_each_phase_by_itself()
+    {
+        var story = Tell(new Pair(), """
+            start            → try seat, try room
+            seat times out   → -
+            seat is due      → try seat#2
+            seat times out   → cancel room, cancel seat; Compensating
+            """);
+        story.Step("seat").Failures.ShouldBe(0);
+        story.Step("seat").Attempt.ShouldBe(1);
+    }
 
     [Fact]
     public void A_confirm_is_asked_again_until_it_succeeds() => Tell(new Pair(), """
@@ -401,6 +446,16 @@ public class DeciderStories
         """);
 
     [Fact]
+    public void What_falls_due_while_paused_is_asked_after_resuming() => Tell(new Pair(), """
+        start         → try seat, try room
+        seat error    → -
+        pause         → -
+        seat is due   → -
+        resume        → -
+        seat is due   → try seat#2
+        """);
+
+    [Fact]
     public void A_refusal_while_paused_turns_back_on_resuming() => Tell(new Row(), """
         start          → try seat
         seat ok        → try room
@@ -418,6 +473,14 @@ public class DeciderStories
         room ok     → -
         terminate   → conflict
         """).State.Mixed.ShouldBeTrue();
+
+    [Fact]
+    public void An_ended_saga_is_not_paused() => Tell(new Pair(), """
+        start       → try seat, try room
+        pause       → -
+        terminate   → Terminated
+        resume      → conflict
+        """).State.Paused.ShouldBeFalse();
 
     [Fact]
     public void A_trip_mixes_reservations_plain_steps_and_a_pivot() => Tell(new Trip(), """
@@ -446,6 +509,19 @@ public class DeciderStories
         Sent("hold", Phase.Do).ShouldBe("""{"name":"Ada","amount":20}""");
         Sent("capture", Phase.Do).ShouldBe("""{"id":"hold-1"}""");
         Sent("seat", Phase.Confirm).ShouldBe("""{"command":{"name":"Ada"},"result":{"id":"seat-1","price":10}}""");
+    }
+
+    [Fact]
+    public void Every_attempt_and_the_confirm_say_what_the_first_attempt_said()
+    {
+        var story = Tell(new Moody(), """
+            start            → try seat
+            seat times out   → -
+            seat is due      → try seat#2
+            seat ok          → confirm seat; Confirming
+            """);
+        story.Sent[1].Payload.ShouldBe(story.Sent[0].Payload);
+        story.Sent[2].Payload.ToString().ShouldStartWith($$"""{"command":{{story.Sent[0].Payload}},""");
     }
 
     [Fact]
@@ -600,6 +676,23 @@ public class DeciderStories
     }
 
     [Fact]
+    public void A_result_that_is_told_while_paused_is_used_after_resuming()
+    {
+        var story = Tell(new Plain(), """
+            start           → do one
+            one times out   → -
+            cancel          → compensate one; Compensating
+            pause           → -
+            one do#1 ok     → -
+            resume          → -
+            one times out   → -
+            one is due      → compensate one#2
+            one ok          → Compensated
+            """);
+        story.Sent[^1].Payload.ToString().ShouldBe("""{"id":"one-1"}""");
+    }
+
+    [Fact]
     public void A_compensation_whose_step_never_took_effect_needs_no_result() => Tell(new Plain(), """
         start           → do one
         one times out   → -
@@ -685,6 +778,13 @@ public class DeciderStories
             recovered   → -
             """);
     }
+
+    [Fact]
+    public void A_refusal_after_a_crash_leaves_the_attempt_of_before_the_crash_unheard() => Tell(new Pair(), """
+        start          → try seat, try room
+        recovered      → try seat#2, try room#2
+        room refused   → cancel room, cancel seat; Compensating
+        """);
 
     [Fact]
     public void A_timer_of_an_earlier_attempt_changes_nothing() => Tell(new Pair(), """

@@ -73,6 +73,19 @@ internal sealed class Plain : Saga<Traveller, string>
     }
 }
 
+/// <summary>A mapping that says something else each time, as one with a clock or a random number in it does.</summary>
+[Saga("moody")]
+internal sealed class Moody : Saga<Traveller, string>
+{
+    private int _moods;
+
+    protected override SagaEnd<string> Define(Flow<Traveller> saga)
+    {
+        saga.Tcc(c => new TrySeat($"{c.Input.Name} {++_moods}")).Named("seat").To("seats").Retry(3, 1.Seconds());
+        return saga.Complete(_ => "done");
+    }
+}
+
 /// <summary>A short branch beside a long one.</summary>
 [Saga("fork")]
 internal sealed class Fork : Saga<Traveller, string>

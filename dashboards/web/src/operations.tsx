@@ -1,0 +1,1 @@
+export const Operations = (_: { id: string | undefined }) => null

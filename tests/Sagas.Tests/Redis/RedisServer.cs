@@ -1,0 +1,113 @@
+using System.Diagnostics;
+
+namespace Sagas.Tests.Redis;
+
+/// <summary>A redis-server of the tests' own, with a directory of its own.</summary>
+internal sealed class RedisServer : IAsyncDisposable
+{
+    private readonly string _directory = Directory.CreateTempSubdirectory("sagas-redis-").FullName;
+    private readonly string[] _settings;
+    private ServerProcess? _process;
+
+    private RedisServer(int port, string[] settings) => (Port, _settings) = (port, settings);
+
+    public int Port { get; }
+
+    public string Address => $"127.0.0.1:{Port}";
+
+    /// <summary>The server that tests share; each uses a prefix of its own. Every write is synced before it is answered.</summary>
+    public static Task<RedisServer> SharedAsync() => Servers.ShareAsync("redis", static () => StartAsync());
+
+    /// <summary>A server for one test to break; dispose it.</summary>
+    public static async Task<RedisServer> StartAsync(params string[] settings)
+    {
+        for (var attempt = 1; ; attempt++)
+        {
+            var server = new RedisServer(Servers.FreePorts(1)[0], settings);
+            try
+            {
+                await server.BeginAsync();
+                return server;
+            }
+            catch (InvalidOperationException) when (attempt < 3)
+            {
+                // Somebody took the port meanwhile.
+                await server.DisposeAsync();
+            }
+        }
+    }
+
+    /// <summary>Three masters that share the slots; the address of one of them.</summary>
+    public static Task<RedisCluster> ClusterAsync() => Servers.ShareAsync("redis-cluster", RedisCluster.StartAsync);
+
+    /// <summary>Starts it on the data that it left.</summary>
+    public async Task BeginAsync()
+    {
+        string[] arguments =
+        [
+            "--port", $"{Port}", "--bind", "127.0.0.1", "--dir", _directory, "--appendonly", "yes", "--appendfsync", "always", "--save", "", "--daemonize", "no", .. _settings,
+        ];
+        _process = await ServerProcess.StartAsync("redis-server", arguments, "Ready to accept connections");
+    }
+
+    public void Signal(string name) => _process!.Signal(name);
+
+    /// <summary>kill -9.</summary>
+    public async Task KillAsync()
+    {
+        if (_process is not null) await _process.DisposeAsync();
+        _process = null;
+    }
+
+    /// <summary>Throws its data away: what a failover to a replica that lags behind looks like.</summary>
+    public void Forget()
+    {
+        foreach (var entry in Directory.GetDirectories(_directory)) Directory.Delete(entry, recursive: true);
+        foreach (var entry in Directory.GetFiles(_directory)) File.Delete(entry);
+    }
+
+    /// <summary>What redis-cli prints.</summary>
+    public string Cli(params string[] arguments) => Cli(Port, arguments);
+
+    public static string Cli(int port, params string[] arguments)
+    {
+        var start = new ProcessStartInfo("redis-cli") { RedirectStandardOutput = true, RedirectStandardError = true };
+        foreach (var argument in (string[])["-p", $"{port}", .. arguments]) start.ArgumentList.Add(argument);
+        using var cli = Process.Start(start)!;
+        var output = cli.StandardOutput.ReadToEnd();
+        cli.WaitForExit();
+        return cli.ExitCode == 0 ? output.Trim() : throw new InvalidOperationException($"redis-cli {string.Join(' ', arguments)}: {output}{cli.StandardError.ReadToEnd()}");
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await KillAsync();
+        Directory.Delete(_directory, recursive: true);
+    }
+}
+
+/// <summary>A Redis Cluster of three masters.</summary>
+internal sealed class RedisCluster : IAsyncDisposable
+{
+    private readonly List<RedisServer> _masters = [];
+
+    public string Address => string.Join(',', _masters.Select(static master => master.Address));
+
+    public IReadOnlyList<RedisServer> Masters => _masters;
+
+    public static async Task<RedisCluster> StartAsync()
+    {
+        var cluster = new RedisCluster();
+        for (var i = 0; i < 3; i++)
+            cluster._masters.Add(await RedisServer.StartAsync("--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf", "--cluster-node-timeout", "2000", "--cluster-port", $"{Servers.FreePorts(1)[0]}"));
+        RedisServer.Cli(cluster._masters[0].Port, ["--cluster", "create", .. cluster._masters.Select(static master => master.Address), "--cluster-yes"]);
+        foreach (var master in cluster._masters)
+            while (!master.Cli("cluster", "info").Contains("cluster_state:ok", StringComparison.Ordinal)) await Task.Yield();
+        return cluster;
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        foreach (var master in _masters) await master.DisposeAsync();
+    }
+}
