@@ -25,15 +25,30 @@ internal sealed class Barrier(IBarrierStore store, TimeProvider time)
 {
     public async ValueTask<ReplyItem> HandleAsync(CommandItem item, CommandHandler handler, IReadOnlyDictionary<string, CommandHandler> handlers, CancellationToken cancel)
     {
-        var row = await store.FindAsync(item.Saga, item.Step, CancellationToken.None);
-        return item.Phase switch
+        if (item.Phase == Phase.Check) return await handler.CallAsync(item, null, cancel);   // it changes nothing
+        BarrierRow? row;
+        try
         {
-            Phase.Try or Phase.Do => await ForwardAsync(row, item, handler, cancel),
-            Phase.Confirm => await ConfirmAsync(row, item, handler, cancel),
-            Phase.Compensate when item.Payload.IsNull => await LearnAsync(row, item, handlers, cancel),
-            Phase.Cancel or Phase.Compensate => await UndoAsync(row, item, handler, cancel),
-            _ => await handler.CallAsync(item, null, cancel),   // a check changes nothing
-        };
+            row = await store.FindAsync(item.Saga, item.Step, CancellationToken.None);
+        }
+        catch (BusyException e)
+        {
+            return item.Reply(Outcome.Busy) with { Message = e.Message, RetryAfter = e.RetryAfter };
+        }
+        try
+        {
+            return item.Phase switch
+            {
+                Phase.Try or Phase.Do => await ForwardAsync(row, item, handler, cancel),
+                Phase.Confirm => await ConfirmAsync(row, item, handler, cancel),
+                Phase.Compensate when item.Payload.IsNull => await LearnAsync(row, item, handlers, cancel),
+                _ => await UndoAsync(row, item, handler, cancel),
+            };
+        }
+        finally
+        {
+            await store.LeaveAsync(item.Saga, item.Step);
+        }
     }
 
     private async ValueTask<ReplyItem> ForwardAsync(BarrierRow? row, CommandItem item, CommandHandler handler, CancellationToken cancel)

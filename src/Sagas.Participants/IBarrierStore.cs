@@ -6,14 +6,19 @@ public interface IBarrierStore : IAsyncDisposable
     /// <summary>Called once, before anything else.</summary>
     ValueTask OpenAsync(CancellationToken cancel);
 
-    /// <summary>The row as last written, or null.</summary>
+    /// <summary>The row as last written, or null. A store that several processes share begins this one's turn with the step.</summary>
+    /// <exception cref="BusyException">Another process has its turn.</exception>
     ValueTask<BarrierRow?> FindAsync(string saga, string step, CancellationToken cancel);
 
     /// <summary>
     /// Writes the row over the one of the same saga and step; returns once it is as durable as this store makes it. Rows of different steps may be written at
     /// the same time. A settled row (<see cref="BarrierRow.IsSettled"/>) may be forgotten when it is older than the store's retention, another never.
     /// </summary>
+    /// <exception cref="Exception">It was not written, or nobody knows; the turn may have been lost to another process.</exception>
     ValueTask WriteAsync(BarrierRow row, CancellationToken cancel);
+
+    /// <summary>Ends the turn that <see cref="FindAsync"/> began. Nothing to do for a store of one process.</summary>
+    ValueTask LeaveAsync(string saga, string step) => ValueTask.CompletedTask;
 }
 
 /// <summary>How far the first phase of a step (Try or Do) has come.</summary>

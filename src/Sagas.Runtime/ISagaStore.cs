@@ -104,7 +104,11 @@ public enum DefinitionOutcome
 /// <summary>One saga's next version.</summary>
 /// <param name="State">The new state; its version is the stored one plus 1.</param>
 /// <param name="History">The entries that this version adds.</param>
-public sealed record SagaCommit(SagaState State, ImmutableArray<HistoryEntry> History);
+public sealed record SagaCommit(SagaState State, ImmutableArray<HistoryEntry> History)
+{
+    /// <summary>The node that owned the saga when it was read, if that was another one: this commit takes it over. A store that only one node uses ignores it.</summary>
+    public string? TakenFrom { get; init; }
+}
 
 /// <summary>What became of a commit.</summary>
 public enum CommitOutcome
@@ -113,6 +117,8 @@ public enum CommitOutcome
     Committed,
     /// <summary>The store has another version: nothing was written.</summary>
     Conflict,
+    /// <summary>The store cannot say of this one: it may or may not have happened. The others of the call are not touched by that.</summary>
+    Unknown,
 }
 
 /// <summary>What to list. Null means any.</summary>

@@ -271,7 +271,7 @@ internal sealed class Processor
         return _engine.Store.CommitAsync(urgent.ConvertAll(static live => live.NextVersion()), CancellationToken.None);
     }
 
-    private static void Sort(List<Live> urgent, ImmutableArray<CommitOutcome> outcomes, List<Live> committed, List<Live> again)
+    private void Sort(List<Live> urgent, ImmutableArray<CommitOutcome> outcomes, List<Live> committed, List<Live> again)
     {
         for (var i = 0; i < urgent.Count; i++)
         {
@@ -280,7 +280,8 @@ internal sealed class Processor
                 urgent[i].Committed();
                 committed.Add(urgent[i]);
             }
-            else again.Add(urgent[i]);
+            else if (outcomes[i] == CommitOutcome.Conflict) again.Add(urgent[i]);
+            else Doubt(urgent[i], new StoreUnavailableException(_engine.Store.Health.Detail ?? "The store could not say whether it happened. Look, and repeat."));
         }
         Telemetry.Commits.Add(committed.Count);
     }

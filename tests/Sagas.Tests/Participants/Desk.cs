@@ -75,6 +75,7 @@ internal sealed class Desk : IAsyncDisposable
 
     public Agent Agent { get; }
     public ParticipantHost Host { get; }
+    public IServiceProvider Services => _services;
 
     public static async Task<Desk> OpenAsync(Action<ParticipantsBuilder> configure, Agent? agent = null)
     {

@@ -1,0 +1,156 @@
+using Sagas.Runtime;
+using StackExchange.Redis;
+
+namespace Sagas.Redis;
+
+// Each unfinished saga has an owner, the node that committed it last, and lies in the owner's set. A node that does not renew its lease loses its sagas to the
+// others. Safety does not rest on leases or clocks: a commit is refused by version and owner. They only say who is to go on.
+public sealed partial class RedisStore
+{
+    private const int ClaimAtOnce = 100;
+    private static readonly Script s_claim = Script.Of("claim"), s_lease = Script.Of("lease"), s_release = Script.Of("release");
+    private DateTimeOffset _startedAt;
+
+    private RedisKey[] LeaseKeys => [$"{{{_options.Prefix}:nodes}}:leases", $"{{{_options.Prefix}:nodes}}:nodes"];
+
+    /// <inheritdoc/>
+    public async ValueTask<IReadOnlyList<SagaState>> OpenAsync(CancellationToken cancel)
+    {
+        await _link.OpenAsync(cancel).ConfigureAwait(false);
+        await CheckLayoutAsync(cancel).ConfigureAwait(false);
+        _startedAt = _time.GetUtcNow();
+        var nodes = await EnterAsync(cancel).ConfigureAwait(false);
+        foreach (var node in nodes.Where(static node => !node.IsAlive))
+            while ((await ClaimAsync(node.Id, int.MaxValue, cancel).ConfigureAwait(false)).Count > 0)
+            {
+            }
+        var unfinished = await OwnedAsync(cancel).ConfigureAwait(false);
+        _housekeeping = Task.Run(KeepHouseAsync, CancellationToken.None);
+        return unfinished;
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask<IReadOnlyList<NodeLease>> RenewAsync(CancellationToken cancel)
+    {
+        var answer = (RedisResult[])(await _link.AskAsync(database => RedisLink.EvalAsync(database, s_lease, LeaseKeys,
+            [Node, _life, (long)_options.Lease.TotalMilliseconds, _startedAt.ToUnixTimeMilliseconds()]), cancel).ConfigureAwait(false))!;
+        if ((long)answer[0] == 0)
+            throw new NodeNameTakenException($"Another process is alive under the name of this node, '{Node}'. Give every node a name of its own (Sagas:Node), or leave it out.");
+        var now = (long)answer[1];
+        var nodes = new List<NodeLease>();
+        for (var i = 2; i < answer.Length; i += 4)
+            nodes.Add(new NodeLease((string)answer[i]!, Time(answer[i + 2]), Time(answer[i + 3]), (long)answer[i + 1] > now));
+        return nodes;
+
+        static DateTimeOffset Time(RedisResult ms) => DateTimeOffset.FromUnixTimeMilliseconds((long)ms);
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask<IReadOnlyList<SagaState>> ClaimAsync(string node, int most, CancellationToken cancel)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(node);
+        var claimed = new List<SagaState>();
+        // From another end than the others, who claim at the same time.
+        var first = Random.Shared.Next(_partitions.Length);
+        for (var i = 0; i < _partitions.Length && claimed.Count < most; i++)
+        {
+            var partition = _partitions[(first + i) % _partitions.Length];
+            for (var left = 1L; left > 0 && claimed.Count < most;)
+            {
+                var answer = (RedisResult[])(await _link.AskAsync(database => RedisLink.EvalAsync(database, s_claim, [partition.Counter],
+                    [partition.Prefix, node, Node, Math.Min(ClaimAtOnce, most - claimed.Count)]), cancel).ConfigureAwait(false))!;
+                left = (long)answer[0];
+                foreach (var state in answer.Skip(1)) claimed.Add(StateJson.Read((byte[])state!));
+            }
+        }
+        return claimed;
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask<IReadOnlyList<SagaState>> OwnedAsync(CancellationToken cancel)
+    {
+        var owned = await _link.AskAsync(database => Task.WhenAll(_partitions.Select(partition =>
+            database.SetMembersAsync(partition.Key("owned:" + Node), CommandFlags.DemandMaster))), cancel).ConfigureAwait(false);
+        var sagas = new List<SagaState>();
+        foreach (var ids in owned.SelectMany(static ids => ids).Select(static id => (string)id!).Chunk(500))
+            sagas.AddRange((await StatesAsync(ids, cancel).ConfigureAwait(false)).OfType<SagaState>().Where(static saga => !saga.Ended));
+        return sagas;
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask<IReadOnlyDictionary<string, long>> OwnersAsync(IReadOnlyList<string> nodes, CancellationToken cancel)
+    {
+        ArgumentNullException.ThrowIfNull(nodes);
+        var counts = await _link.AskAsync(database => Task.WhenAll(from node in nodes from partition in _partitions
+            select database.SetLengthAsync(partition.Key("owned:" + node), CommandFlags.DemandMaster)), cancel).ConfigureAwait(false);
+        return nodes.Select((node, i) => KeyValuePair.Create(node, counts.AsSpan(i * _partitions.Length, _partitions.Length).ToArray().Sum())).ToDictionary();
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask ReleaseAsync(CancellationToken cancel) =>
+        await _link.AskAsync(database => RedisLink.EvalAsync(database, s_release, LeaseKeys, [Node, _life]), cancel).ConfigureAwait(false);
+
+    /// <inheritdoc/>
+    public async ValueTask ForgetAsync(NodeLease node, CancellationToken cancel)
+    {
+        ArgumentNullException.ThrowIfNull(node);
+        var before = (_time.GetUtcNow() - TimeSpan.FromDays(1)).ToUnixTimeMilliseconds();
+        await _link.AskAsync(database => RedisLink.EvalAsync(database, s_release, LeaseKeys, [node.Id, "", before]), cancel).ConfigureAwait(false);
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask<OwnedSaga?> FindOwnedAsync(SagaId id, CancellationToken cancel)
+    {
+        var found = await _link.AskAsync(database => database.HashGetAsync(PartitionOf(id.Value).Key("saga:" + id), ["s", "o"], CommandFlags.DemandMaster), cancel).ConfigureAwait(false);
+        return found[0].IsNull ? null : new OwnedSaga(StateJson.Read((byte[])found[0]!), (string?)found[1]);
+    }
+
+    /// <summary>Takes the node's name. Its process before may have crashed a moment ago: its lease runs out first.</summary>
+    private async Task<IReadOnlyList<NodeLease>> EnterAsync(CancellationToken cancel)
+    {
+        var began = TimeProvider.System.GetTimestamp();
+        while (true)
+        {
+            try
+            {
+                return await RenewAsync(cancel).ConfigureAwait(false);
+            }
+            catch (NodeNameTakenException) when (TimeProvider.System.GetElapsedTime(began) < _options.Lease + TimeSpan.FromSeconds(1))
+            {
+                await Task.Delay(200, cancel).ConfigureAwait(false);
+            }
+        }
+    }
+
+    private async Task CheckLayoutAsync(CancellationToken cancel)
+    {
+        RedisKey layout = $"{{{_options.Prefix}:nodes}}:layout";
+        var found = await _link.AskAsync(async database =>
+        {
+            await database.HashSetAsync(layout, "partitions", _options.Partitions, When.NotExists, CommandFlags.DemandMaster).ConfigureAwait(false);
+            await database.HashSetAsync(layout, "format", 1, When.NotExists, CommandFlags.DemandMaster).ConfigureAwait(false);
+            return await database.HashGetAsync(layout, ["partitions", "format"], CommandFlags.DemandMaster).ConfigureAwait(false);
+        }, cancel).ConfigureAwait(false);
+        if ((int)found[0] != _options.Partitions)
+            throw new InvalidOperationException($"Sagas:Redis:Partitions is {_options.Partitions}, but the sagas under '{_options.Prefix}' are spread over {found[0]}. Use {found[0]}, or another Sagas:Redis:Prefix.");
+        if ((int)found[1] != 1)
+            throw new InvalidOperationException($"The sagas under '{_options.Prefix}' are stored in format {found[1]}; this program knows format 1. Run the version that wrote them, or use another Sagas:Redis:Prefix.");
+    }
+
+    /// <summary>Tells every node something, this one too. Who does not hear it finds out by looking.</summary>
+    private async Task TellNodesAsync(string what)
+    {
+        try
+        {
+            await _link.AskAsync(_ => _link.Subscriber.PublishAsync(NodesChannel, what)).ConfigureAwait(false);
+        }
+        catch (StoreUnavailableException)
+        {
+            // They look by themselves.
+        }
+    }
+
+    private RedisChannel NodesChannel => new($"{_options.Prefix}:nodes", RedisChannel.PatternMode.Literal);
+
+    private void WentBack(Partition partition, long seen, long counter) => Log.WentBack(_log, partition.Number, seen, counter);
+}
