@@ -146,7 +146,8 @@ internal sealed class Faults
         Fault.CrashBeforeCommit or Fault.CrashAfterCommit or Fault.CrashAfterDispatch => 0.005,
         Fault.CrashInRecovery => 0.02,                                                     // each call to the disk while opening
         Fault.CrashAfterRecovery => 0.3,
-        Fault.CrashInSnapshot or Fault.CrashInRotation => 0.1,                             // each call to the disk
+        Fault.CrashInSnapshot => 0.5,                                                      // each call to the disk
+        Fault.CrashInRotation => 0.1,                             // each call to the disk
         Fault.CrashAtDisk => 0.003,
         Fault.CrashBeforeEffect or Fault.CrashAfterEffect or Fault.CrashBeforeReply => 0.005,
         Fault.TornWrite or Fault.UnsyncedWritesLost or Fault.UnsyncedEntriesLost => 1,     // each crash

@@ -198,7 +198,7 @@ internal sealed class Host(World world, string name) : Machine(world, name)
         services.AddSagaParticipants(p => p.Add<Service>(Name).WithConcurrency(World.Settings.Concurrency).UseBarrier(_ => _barrier = new SimulatedBarrier(World, process,
             new FileBarrier("/data/barrier", 7.Days(), new DiskTime(process, Latency), NullLogger.Instance,
                 new JournalOptions { SegmentBytes = World.Settings.Journal.SegmentBytes, ReserveBytes = 4096, Time = new DiskTime(process, Latency) }, files)
-            { LeastGrowth = 2 * World.Settings.Journal.SegmentBytes })));
+            { LeastGrowth = World.Settings.Journal.SegmentBytes })));
         _send = (replyTo, batch, _) => World.ReplyAsync(process, replyTo, batch);
         var host = _host = services.BuildServiceProvider().GetRequiredService<ParticipantHost>();
         await host.StartingAsync(CancellationToken.None);

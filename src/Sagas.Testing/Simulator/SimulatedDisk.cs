@@ -3,7 +3,7 @@ using Sagas.Journal;
 namespace Sagas.Testing.Simulator;
 
 /// <summary>How the disk refuses.</summary>
-internal enum DiskFault
+public enum DiskFault
 {
     /// <summary>Every kind of call fails with an input/output error.</summary>
     Error,

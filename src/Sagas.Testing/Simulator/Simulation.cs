@@ -48,7 +48,7 @@ public sealed record SimulationReport(int Seeds, long Sagas, long Completed, lon
     /// <summary>The figures as text.</summary>
     public override string ToString() => string.Create(CultureInfo.InvariantCulture,
         $"{Seeds} seeds, {Sagas} sagas ({Completed} completed, {Compensated} compensated) in {Elapsed.TotalSeconds:0.0} s: {Sagas / Elapsed.TotalSeconds:0} sagas/s, {Simulated / Elapsed:0} times as fast as the clock\n")
-        + string.Join("\n", Hits.Select(hit => string.Create(CultureInfo.InvariantCulture, $"{hit.Key,-24}{hit.Value,12}")));
+        + "faults: " + string.Join(", ", Hits.Select(hit => string.Create(CultureInfo.InvariantCulture, $"{hit.Key} {hit.Value}")));
 }
 
 /// <summary>
@@ -132,9 +132,23 @@ public static class Simulation
         public World Run(bool tellStory = false)
         {
             var sagas = Sagas > 0 ? Sagas : (int)(20 * Math.Pow(100, new Random(Number).NextDouble()));
-            var world = new World(Number, sagas, Without, tellStory);
-            world.Run();
-            return world;
+            World? world = null;
+            Exception? failed = null;
+            // A thread of its own, because a caller's synchronization context would take continuations away from the simulator.
+            var thread = new Thread(() =>
+            {
+                try
+                {
+                    (world = new World(Number, sagas, Without, tellStory)).Run();
+                }
+                catch (Exception e)
+                {
+                    failed = new InvalidOperationException($"Seed {Number} cannot be simulated: {e.Message} Replay: {this}", e);
+                }
+            }, 16 << 20) { IsBackground = true, Name = "simulator" };
+            thread.Start();
+            thread.Join();
+            return failed is null ? world! : throw failed;
         }
 
         public override string ToString() => $"dotnet run -c Release --project tests/Sagas.Benchmarks -- simulate --seed {Number} --seeds 1 --sagas {Sagas}"

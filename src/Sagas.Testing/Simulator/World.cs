@@ -264,7 +264,7 @@ internal sealed class Settings
         Concurrency = chance.Next(3) == 0 ? chance.Next(1, 5) : 64;
         BusKeeps = chance.Next(2) == 0;
         Retention = 7.Days();
-        var segment = 1 << chance.Next(14, 18);
+        var segment = 1 << chance.Next(13, 18);
         Journal = new JournalStoreOptions { Path = "/data/sagas", SegmentBytes = segment, ReserveBytes = chance.Next(2) * segment / 2, Preallocate = chance.Next(4) > 0 };
         (_workers, _batch, _mostOpen) = (chance.Next(1, 4), chance.Next(3) == 0 ? chance.Next(1, 16) : 1024, chance.Next(4) == 0 ? chance.Next(16, 200) : 100_000);
         _lazyFlush = TimeSpan.FromMilliseconds(chance.Next(5, 500));
