@@ -42,6 +42,9 @@ public sealed class ParticipantHost : IHostedLifecycleService, IAsyncDisposable,
     /// <summary>The names of this process's participants.</summary>
     public IReadOnlyCollection<string> Participants => _participants.Keys;
 
+    /// <summary>How many items are being handled.</summary>
+    internal int Running => _participants.Values.Sum(static participant => participant.Lane.Running);
+
     /// <summary>How long a stopping host waits for what runs. Default 10 s.</summary>
     public TimeSpan DrainTimeout { get; init; } = TimeSpan.FromSeconds(10);
 

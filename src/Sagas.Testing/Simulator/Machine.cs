@@ -36,12 +36,13 @@ internal abstract class Machine(World world, string name)
     public void Start()
     {
         if (Process is { Alive: true }) return;
-        var process = Process = new Process(World.Scheduler, Name) { Offset = _clock };
+        var process = Process = new Process(World.Scheduler, Name) { Offset = _clock, Loses = Breaks == Mutant.LoseTimer ? () => World.Chance.Next(50) == 0 : null };
         var disk = Disk;
+        if (Breaks == Mutant.CutOneRecordTooMany) disk.CutEnd("/data/sagas");
         disk.Ask = (call, path) => process.Alive ? Asked(call, path) : (DiskFault.Error, new SimulatedCrashException());
         (Opening, IsReady) = (true, false);
         World.Trace("start", Name, 0);
-        _ = RunAsync(process, new ProcessFiles(process, disk));
+        _ = RunAsync(process, new ProcessFiles(process, disk, Breaks));
     }
 
     /// <summary>Kills the process, now and then with the power, and has it started again a while later.</summary>
@@ -88,6 +89,9 @@ internal abstract class Machine(World world, string name)
         if (Process is not null) Process.PausedUntil = default;
         if (Process is not { Alive: true }) Start();
     }
+
+    /// <summary>The mistakes of this machine's journal.</summary>
+    protected abstract Mutant Breaks { get; }
 
     protected abstract Task BootAsync(Process process, IJournalFiles files);
 
@@ -178,6 +182,8 @@ internal sealed class Node(World world, string name) : Machine(world, name)
         World.Trace("open", Name, 0);
     }
 
+    protected override Mutant Breaks => World.Mutant;
+
     public ValueTask ReceiveAsync(ReplyBatch batch) => Engine!.ReceiveAsync(batch);
 }
 
@@ -195,8 +201,9 @@ internal sealed class Host(World world, string name) : Machine(world, name)
         var services = new ServiceCollection();
         services.AddSingleton<TimeProvider>(process);
         services.AddSingleton(new Service(World, process));
-        services.AddSagaParticipants(p => p.Add<Service>(Name).WithConcurrency(World.Settings.Concurrency).UseBarrier(_ => _barrier = new SimulatedBarrier(World, process,
-            new FileBarrier("/data/barrier", 7.Days(), new DiskTime(process, Latency), NullLogger.Instance,
+        services.AddSagaParticipants(p => p.Add<Service>(Name).WithConcurrency(World.Settings.Concurrency).UseBarrier(_ => _barrier = new SimulatedBarrier(World, process, World.Mutant == Mutant.BarrierForgets
+            ? new MemoryBarrier(7.Days(), process)
+            : new FileBarrier("/data/barrier", 7.Days(), new DiskTime(process, Latency), NullLogger.Instance,
                 new JournalOptions { SegmentBytes = World.Settings.Journal.SegmentBytes, ReserveBytes = 4096, Time = new DiskTime(process, Latency) }, files)
             { LeastGrowth = World.Settings.Journal.SegmentBytes })));
         _send = (replyTo, batch, _) => World.ReplyAsync(process, replyTo, batch);
@@ -204,11 +211,13 @@ internal sealed class Host(World world, string name) : Machine(world, name)
         await host.StartingAsync(CancellationToken.None);
     }
 
+    protected override Mutant Breaks => World.Mutant == Mutant.BarrierBeforeSync ? Mutant.AcknowledgeBeforeSync : Mutant.None;
+
     public ValueTask AcceptAsync(CommandBatch batch) => _host!.AcceptAsync(Name, batch, _send!);
 }
 
 /// <summary>The machine's disk as one life of its process sees it; closed when that has ended.</summary>
-internal sealed class ProcessFiles(Process process, SimulatedDisk disk) : IJournalFiles
+internal sealed class ProcessFiles(Process process, SimulatedDisk disk, Mutant breaks) : IJournalFiles
 {
     public void CreateDirectory(string directory) => Alive.CreateDirectory(directory);
 
@@ -224,7 +233,22 @@ internal sealed class ProcessFiles(Process process, SimulatedDisk disk) : IJourn
 
     public void Delete(string path) => Alive.Delete(path);
 
-    public void SyncDirectory(string directory) => Alive.SyncDirectory(directory);
+    public void SyncDirectory(string directory)
+    {
+        if (breaks != Mutant.ForgetDirectorySync) Alive.SyncDirectory(directory);
+    }
+
+    private void Sync(IJournalFile file)
+    {
+        if (breaks == Mutant.AcknowledgeBeforeSync) return;
+        try
+        {
+            file.Sync();
+        }
+        catch (IOException) when (breaks == Mutant.IgnoreFailedSync && process.Alive)
+        {
+        }
+    }
 
     private SimulatedDisk Alive => process.Alive ? disk : throw new SimulatedCrashException();
 
@@ -238,7 +262,7 @@ internal sealed class ProcessFiles(Process process, SimulatedDisk disk) : IJourn
 
         public void SetLength(long length) => Alive.SetLength(length);
 
-        public void Sync() => Alive.Sync();
+        public void Sync() => files.Sync(Alive);
 
         public void Dispose() => file.Dispose();
 

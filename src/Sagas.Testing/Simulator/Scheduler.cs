@@ -6,8 +6,13 @@ namespace Sagas.Testing.Simulator;
 // way. What is ready at one moment runs in an order that the seed decides; when nothing is, time goes on to what comes next.
 
 /// <summary>One thread, one clock, one order of events for each seed.</summary>
-internal sealed class Scheduler(int seed)
+/// <param name="seed">Decides the order.</param>
+/// <param name="isBusy">Whether somebody works outside, as a user's handler may on its own threads: time waits for that. Null: nobody may.</param>
+internal sealed class Scheduler(int seed, Func<bool>? isBusy = null)
 {
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(30);
+    private readonly Lock _gate = new();
+    private readonly SemaphoreSlim _news = new(0);
     private readonly Random _order = new(seed);
     private readonly List<(Process? Owner, Action Run)> _ready = [];
     private readonly PriorityQueue<Alarm, (long Ticks, long Number)> _alarms = new();
@@ -23,8 +28,12 @@ internal sealed class Scheduler(int seed)
     public void Post(Process? owner, Action run)
     {
         StayHere();
-        if (owner is { Alive: false }) return;
-        _ready.Add((owner, run));
+        lock (_gate)
+        {
+            if (owner is { Alive: false }) return;
+            _ready.Add((owner, run));
+        }
+        if (isBusy is not null) _news.Release();
     }
 
     public Alarm After(Process? owner, TimeSpan delay, Action run)
@@ -37,9 +46,12 @@ internal sealed class Scheduler(int seed)
     public void Set(Alarm alarm, TimeSpan delay)
     {
         StayHere();
-        alarm.Due = delay < TimeSpan.Zero ? null : (Now + delay).UtcTicks;
-        alarm.Number = ++_number;
-        if (alarm.Due is { } due && alarm.Owner is not { Alive: false }) _alarms.Enqueue(alarm, (due, alarm.Number));
+        lock (_gate)
+        {
+            alarm.Due = delay < TimeSpan.Zero ? null : (Now + delay).UtcTicks;
+            alarm.Number = ++_number;
+            if (alarm.Due is { } due && alarm.Owner is not { Alive: false }) _alarms.Enqueue(alarm, (due, alarm.Number));
+        }
     }
 
     /// <summary>Runs until <paramref name="end"/>, or until there is nothing left to do.</summary>
@@ -53,26 +65,58 @@ internal sealed class Scheduler(int seed)
     /// <summary>Runs what is ready now. Always true.</summary>
     public bool RunReady()
     {
-        while (_ready.Count > 0)
+        while (TryTake(out var owner, out var run) || WaitForOthers())
+            if (run is not null) Run(owner, run);
+        return true;
+    }
+
+    private bool TryTake(out Process? owner, out Action? run)
+    {
+        lock (_gate)
         {
+            (owner, run) = (null, null);
+            if (_ready.Count == 0) return false;
             var pick = _order.Next(_ready.Count);
-            var (owner, run) = _ready[pick];
+            (owner, run) = _ready[pick];
             _ready[pick] = _ready[^1];
             _ready.RemoveAt(_ready.Count - 1);
-            Run(owner, run);
+            return true;
         }
-        return true;
+    }
+
+    /// <summary>Waits for news from outside; false: nobody is at work there.</summary>
+    private bool WaitForOthers()
+    {
+        if (isBusy is null) return false;
+        for (var until = Environment.TickCount64 + (long)Patience.TotalMilliseconds; isBusy();)
+        {
+            if (_news.Wait(5)) return true;
+            if (Environment.TickCount64 > until)
+                throw new SagaTestException($"A handler has not answered for {Patience.TotalSeconds:0} s of real time. Let it wait by the TimeProvider of the services, so that Advance can go on.");
+        }
+        lock (_gate) return _ready.Count > 0;
+    }
+
+    /// <summary>How many timers a process has set.</summary>
+    public int Timers(Process owner)
+    {
+        lock (_gate) return _alarms.UnorderedItems.Count(item => item.Element.Owner == owner && item.Element.Due is not null && item.Element.Number == item.Priority.Number);
     }
 
     private void StayHere()
     {
-        if (Environment.CurrentManagedThreadId != _thread) Escaped ??= Environment.StackTrace;
+        if (isBusy is null && Environment.CurrentManagedThreadId != _thread) Escaped ??= Environment.StackTrace;
     }
 
     /// <summary>Where something was first done on another thread, which makes a seed's run unlike the next; null: nowhere.</summary>
     public string? Escaped { get; private set; }
 
     private long? Next()
+    {
+        lock (_gate) return Next_NeedsLock();
+    }
+
+    private long? Next_NeedsLock()
     {
         while (_alarms.TryPeek(out var alarm, out var key))
         {
@@ -84,12 +128,15 @@ internal sealed class Scheduler(int seed)
 
     private void Advance(long ticks)
     {
-        if (ticks > Now.UtcTicks) Now = new DateTimeOffset(ticks, TimeSpan.Zero);
-        while (Next() is { } due && due <= ticks)
+        lock (_gate)
         {
-            var alarm = _alarms.Dequeue();
-            alarm.Due = null;
-            _ready.Add((alarm.Owner, alarm.Run));
+            if (ticks > Now.UtcTicks) Now = new DateTimeOffset(ticks, TimeSpan.Zero);
+            while (Next_NeedsLock() is { } due && due <= ticks)
+            {
+                var alarm = _alarms.Dequeue();
+                alarm.Due = null;
+                _ready.Add((alarm.Owner, alarm.Run));
+            }
         }
     }
 
@@ -140,6 +187,9 @@ internal sealed class Process(Scheduler scheduler, string name) : VirtualTime
 
     public override void Queue(Action work) => Scheduler.Post(this, work);
 
+    /// <summary>Says whether a timer that is being set is lost; null: none is.</summary>
+    public Func<bool>? Loses { get; init; }
+
     public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period) =>
         new VirtualTimer(this, callback, state, dueTime, period);
 }
@@ -160,6 +210,7 @@ internal sealed class DiskTime(Process process, Func<TimeSpan> latency) : Virtua
 
 internal sealed class VirtualTimer : ITimer
 {
+    private readonly Process _process;
     private readonly Scheduler _scheduler;
     private readonly Alarm _alarm;
     private TimeSpan _period;
@@ -167,7 +218,7 @@ internal sealed class VirtualTimer : ITimer
 
     public VirtualTimer(Process process, TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period)
     {
-        _scheduler = process.Scheduler;
+        (_process, _scheduler) = (process, process.Scheduler);
         _alarm = new Alarm(process, () =>
         {
             if (_disposed) return;
@@ -181,7 +232,7 @@ internal sealed class VirtualTimer : ITimer
     {
         if (_disposed) return false;
         _period = period;
-        _scheduler.Set(_alarm, dueTime);
+        _scheduler.Set(_alarm, _process.Loses?.Invoke() == true ? Timeout.InfiniteTimeSpan : dueTime);
         return true;
     }
 

@@ -170,6 +170,18 @@ internal sealed class SimulatedDisk : IJournalFiles
         }
     }
 
+    /// <summary>Makes the last record in the directory unreadable, as nothing but a mutant does.</summary>
+    public void CutEnd(string directory)
+    {
+        lock (gate)
+        {
+            var last = seen.Where(file => Path.GetDirectoryName(file.Key) == directory && file.Key.EndsWith(".segment", StringComparison.Ordinal)).MaxBy(file => file.Key, StringComparer.Ordinal);
+            if (last.Key is null) return;
+            var end = last.Value.Seen.Bytes.AsSpan().LastIndexOfAnyExcept((byte)0);
+            if (end > 200) last.Value.Seen.From(end - 8).Clear();
+        }
+    }
+
     void Put(string path, Content content) => seen[path] = durable[path] = new Inode(path) { Seen = content, Durable = content.Copy() };
 
     /// <summary>What is on the disk when the pending writes land as luck will have it; all of them without luck.</summary>

@@ -8,12 +8,16 @@ namespace Sagas.Testing.Simulator;
 /// <summary>The production store, with everything that can happen between it and the engine.</summary>
 internal sealed class SimulatedStore(World world, Machine node, Process process, ISagaStore inner) : ISagaStore
 {
+    private readonly Dictionary<SagaId, SagaState?> _before = [];
+
     public StoreHealth Health => inner.Health;
 
     public async ValueTask<IReadOnlyList<SagaState>> OpenAsync(CancellationToken cancel)
     {
         var open = await inner.OpenAsync(cancel);
         if (!process.Alive) await World.Never;
+        if (world.Mutant == Mutant.SkipRecovery) return [];
+        if (world.Mutant == Mutant.RecoverOneShort) open = [.. open.Skip(1)];
         if (world.Faults.Strikes(Fault.CrashAfterRecovery))
             world.Scheduler.After(process, world.Faults.Time(Fault.CrashAfterRecovery, 50.Milliseconds()), () => node.Crash(Fault.CrashAfterRecovery));
         return open;
@@ -25,7 +29,13 @@ internal sealed class SimulatedStore(World world, Machine node, Process process,
         var faults = world.Faults;
         if (faults.Strikes(Fault.CrashBeforeCommit)) await world.CrashHereAsync(process, Fault.CrashBeforeCommit);
         if (faults.Strikes(Fault.StoreError)) throw new StoreUnavailableException("The store does not answer.");
-        var outcomes = await inner.CommitAsync(commits, cancel);
+        if (world.Mutant == Mutant.ForgetHistory && world.Chance.Next(20) == 0) commits = [.. commits.Select(commit => commit with { History = [] })];
+        if (world.Mutant == Mutant.ReadStale)
+            foreach (var commit in commits) _before[commit.State.Id] = await inner.FindAsync(commit.State.Id, cancel);
+        var committing = inner.CommitAsync(commits, cancel).AsTask();
+        if (world.Mutant == Mutant.DispatchBeforeCommit) return [.. commits.Select(_ => CommitOutcome.Committed)];
+        var outcomes = await committing;
+        if (world.Mutant == Mutant.DropVersionCheck) return [.. commits.Select(_ => CommitOutcome.Committed)];
         if (!process.Alive) await World.Never;
         for (var i = 0; i < commits.Count; i++)
             if (outcomes[i] == CommitOutcome.Committed) world.Audit.Committed(commits[i].State);
@@ -36,7 +46,8 @@ internal sealed class SimulatedStore(World world, Machine node, Process process,
         return outcomes;
     }
 
-    public ValueTask<SagaState?> FindAsync(SagaId id, CancellationToken cancel) => inner.FindAsync(id, cancel);
+    public ValueTask<SagaState?> FindAsync(SagaId id, CancellationToken cancel) =>
+        world.Mutant == Mutant.ReadStale && world.Chance.Next(4) == 0 && _before.GetValueOrDefault(id) is { } stale ? new(stale) : inner.FindAsync(id, cancel);
 
     public ValueTask<IReadOnlyList<HistoryEntry>?> HistoryAsync(SagaId id, int after, int limit, CancellationToken cancel) => inner.HistoryAsync(id, after, limit, cancel);
 
@@ -56,21 +67,30 @@ internal sealed class SimulatedStore(World world, Machine node, Process process,
 /// <summary>The production barrier's store, with everything that can happen between it and the barrier.</summary>
 internal sealed class SimulatedBarrier(World world, Process process, IBarrierStore inner) : IBarrierStore
 {
+    private readonly HashSet<(string Saga, string Step)> _fallen = [];
+
     /// <summary>Its journal has failed.</summary>
     public bool IsSick { get; private set; }
 
     public ValueTask OpenAsync(CancellationToken cancel) => inner.OpenAsync(cancel);
 
-    public ValueTask<BarrierRow?> FindAsync(string saga, string step, CancellationToken cancel) => inner.FindAsync(saga, step, cancel);
+    public async ValueTask<BarrierRow?> FindAsync(string saga, string step, CancellationToken cancel)
+    {
+        var row = await inner.FindAsync(saga, step, cancel);
+        if (world.Mutant == Mutant.FenceFallsOnce && row is { Forward: BarrierForward.None } && !_fallen.Add((saga, step))) return null;
+        return row;
+    }
 
     public async ValueTask WriteAsync(BarrierRow row, CancellationToken cancel)
     {
         if (!process.Alive) await World.Never;
         if (world.Faults.Strikes(Fault.BarrierError)) throw new IOException("The barrier's store does not answer.");
         world.Audit.Begun(row);
+        if (IsForgotten(row)) return;
         try
         {
-            await inner.WriteAsync(row, cancel);
+            var writing = inner.WriteAsync(row, cancel).AsTask();
+            if (world.Mutant != Mutant.ReplyBeforeRow) await writing;
         }
         catch (JournalFailedException)
         {
@@ -83,4 +103,13 @@ internal sealed class SimulatedBarrier(World world, Process process, IBarrierSto
     }
 
     public ValueTask DisposeAsync() => inner.DisposeAsync();
+
+    private bool IsForgotten(BarrierRow row) => world.Mutant switch
+    {
+        Mutant.ForgetEmptyCancel => row.Forward == BarrierForward.None,
+        Mutant.SkipBegun => row is { Forward: BarrierForward.Started, Second: null },
+        Mutant.SkipSecondDone => row.SecondDone && row.Forward != BarrierForward.None,
+        Mutant.SkipRefusal => row.Forward == BarrierForward.Refused,
+        _ => false,
+    };
 }

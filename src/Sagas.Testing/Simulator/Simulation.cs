@@ -86,6 +86,14 @@ public static class Simulation
             Enum.GetValues<Fault>().ToDictionary(fault => fault, fault => hits[(int)fault]), failure);
     }
 
+    /// <summary>After how many seeds a broken world is noticed, and by what; null: not within <paramref name="most"/>.</summary>
+    internal static (int Seeds, string Fault)? Catch(Mutant mutant, int sagas, int most)
+    {
+        for (var seed = 1; seed <= most; seed++)
+            if (new Seed(seed, sagas, new HashSet<Fault>(), mutant).Run().Audit.Faults is { Count: > 0 } faults) return (seed, faults[0]);
+        return null;
+    }
+
     /// <summary>Fewer sagas and fewer kinds of fault, as long as something is still broken.</summary>
     private static Seed Smaller(Seed failing, Action<string>? log)
     {
@@ -127,7 +135,7 @@ public static class Simulation
     }
 
     /// <summary>One world, and how to ask for it again.</summary>
-    private sealed record Seed(int Number, int Sagas, IReadOnlySet<Fault> Without)
+    private sealed record Seed(int Number, int Sagas, IReadOnlySet<Fault> Without, Mutant Mutant = Mutant.None)
     {
         public World Run(bool tellStory = false)
         {
@@ -139,7 +147,7 @@ public static class Simulation
             {
                 try
                 {
-                    (world = new World(Number, sagas, Without, tellStory)).Run();
+                    (world = new World(Number, sagas, Without, tellStory, Mutant)).Run();
                 }
                 catch (Exception e)
                 {

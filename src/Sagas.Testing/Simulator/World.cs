@@ -12,9 +12,9 @@ internal sealed class World
     private readonly HashSet<int> _busyClients = [];
     private ulong _hash = 14695981039346656037;
 
-    public World(int seed, int sagas, IReadOnlySet<Fault> without, bool tellStory)
+    public World(int seed, int sagas, IReadOnlySet<Fault> without, bool tellStory, Mutant mutant = Mutant.None)
     {
-        (Seed, Sagas) = (seed, sagas);
+        (Seed, Sagas, Mutant) = (seed, sagas, mutant);
         Faults = new Faults(seed, without);
         Chance = new Random(seed);
         Scheduler = new Scheduler(seed ^ 0x5eed);
@@ -29,6 +29,7 @@ internal sealed class World
 
     public int Seed { get; }
     public int Sagas { get; }
+    public Mutant Mutant { get; }
     public Faults Faults { get; }
     public Random Chance { get; }
     public Scheduler Scheduler { get; }

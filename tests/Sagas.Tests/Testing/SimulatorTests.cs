@@ -28,4 +28,17 @@ public class SimulatorTests(ITestOutputHelper output)
         report.Failure.ShouldBeNull();
         report.Hits.Where(hit => hit.Value == 0).Select(hit => hit.Key).ShouldBeEmpty();
     }
+
+    [Fact]
+    public void Every_mutant_is_caught()
+    {
+        var escaped = new List<Mutant>();
+        foreach (var mutant in Enum.GetValues<Mutant>().Except([Mutant.None]))
+        {
+            var caught = Simulation.Catch(mutant, sagas: 60, most: 60);
+            output.WriteLine(caught is var (seeds, fault) ? $"{mutant,-24}{seeds,4} seeds  {fault}" : $"{mutant,-24}not caught");
+            if (caught is null) escaped.Add(mutant);
+        }
+        escaped.ShouldBeEmpty("what is not caught is a hole in the audit");
+    }
 }
