@@ -86,7 +86,23 @@ internal static class Calls
         {
             Parameters = ["format", "version"], Answers = [(200, "Graph")], Problems = [400, 404],
         },
-        new("GET", "/api/v1/stats", "Numbers of the last minute", Reads.Stats) { Answers = [(200, "Stats")], Problems = [503] },
+        new("GET", "/api/v1/stats", "Numbers: counts of all sagas, rates of this node's last minute", Numbers.Stats)
+        {
+            Parameters = ["definition"], Answers = [(200, "Stats")], Problems = [404, 503],
+        },
+        new("GET", "/api/v1/stats/definitions", "The same numbers for each definition", Numbers.ByDefinition) { Answers = [(200, "StatsByDefinition")], Problems = [503] },
+        new("GET", "/api/v1/stats/series", "This node's numbers over time, since it started: 5 seconds apart up to 15 minutes, else a minute", Numbers.Series)
+        {
+            Parameters = ["definition", "minutes"], Answers = [(200, "StatsSeries")], Problems = [400, 404],
+        },
+        new("GET", "/api/v1/failures", "What fails, grouped: this node's unfinished sagas, and those that ended in the last 24 hours since it started", Numbers.Failures)
+        {
+            Parameters = ["definition"], Answers = [(200, "Failures")], Problems = [404],
+        },
+        new("GET", "/api/v1/waiting", "This node's steps that wait, the longest first", Numbers.Waiting)
+        {
+            Parameters = [.. Filter, "kind", "limit"], Answers = [(200, "Waiting")], Problems = [400],
+        },
         new("GET", "/health/live", "Whether the process is up", Health.Live) { Answers = [(200, "Health")] },
         new("GET", "/health/ready", "Whether sagas can be started", Health.Ready) { Answers = [(200, "Health")], Problems = [503] },
     ];

@@ -24,6 +24,7 @@ internal static class Definitions
     {
         var shape = Shape(definition);
         shape["versions"] = new JsonArray([.. http.Engine().Definitions.Where(d => d.Name == definition.Name).Select(d => d.Version).Order().Select(v => JsonValue.Create(v))]);
+        shape["inFlight"] = Numbers.InFlight(http.Engine(), definition);
         shape["inputSchema"] = Schemas.Of(definition.InputType);
         shape["resultSchema"] = Schemas.Of(definition.ResultType);
         shape["json"] = definition.Json is { } json ? JsonNode.Parse(json.Utf8.Span) : null;
@@ -40,7 +41,15 @@ internal static class Definitions
         var definition = Parse(given);
         if (definition.Name != name)
             throw Problem.BadDefinition([new DefinitionFault("$.name", $"The definition is called '{definition.Name}', and the path says '{Problem.Short(name)}'. Put it under its own name.")]).Thrown();
-        var put = await http.Engine().PutDefinitionAsync(definition, http.RequestAborted);
+        DefinitionResult put;
+        try
+        {
+            put = await http.Engine().PutDefinitionAsync(definition, http.RequestAborted);
+        }
+        catch (DefinitionJsonException e)
+        {
+            throw Problem.BadDefinition(e.Faults).Thrown();
+        }
         if (put.Outcome == DefinitionOutcome.Conflict) throw Problem.VersionTaken(put.Problem!).Thrown();
         var request = http.Request;
         http.Response.Headers.Location = $"{request.PathBase.Add(request.Path).ToUriComponent()}?version={definition.Version}";

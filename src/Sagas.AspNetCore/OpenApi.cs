@@ -24,6 +24,8 @@ internal static class OpenApi
         ["q"] = ("query", Text(), "The start of an id, or a whole tag value."),
         ["startedAfter"] = ("query", Time(), "Started then or later."),
         ["startedBefore"] = ("query", Time(), "Started before then."),
+        ["kind"] = ("query", OneOf(Words.WaitKinds), "For what a step waits. Default: anything."),
+        ["minutes"] = ("query", Whole(1, 1440), "How far back. Default 15."),
         ["limit"] = ("query", Whole(1, Query.MaxLimit), $"The most items. Default {Query.DefaultLimit}."),
         ["cursor"] = ("query", Text(), "`next` of the page before."),
         ["format"] = ("query", OneOf("json", "mermaid", "dot"), "Default json."),
@@ -188,6 +190,10 @@ internal static class OpenApi
         var lane = OneOf("none", "run", "held", "ok", "no");
         var phase = OneOf("try", "confirm", "cancel", "do", "compensate", "check");
         var outcome = OneOf("ok", "refused", "error", "busy");
+        (string, JsonObject)[] rates =
+            [.. ((string[])["started", "completed", "compensated", "terminated", "failed"]).Select(name => (name + "PerSecond", Number()))];
+        var latency = Object(("p50", Number()), ("p95", Number()), ("p99", Number()));
+        var unfinished = Object([.. Words.Statuses.Take((int)SagaStatus.Completed).Select(status => (status, Whole(0)))]);
         (string, JsonObject)[] head =
         [
             ("id", Text()), ("definition", Text()), ("version", Whole(1)), ("status", OneOf(Words.Statuses)), ("paused", Flag()), ("mixed", Flag()),
@@ -229,12 +235,24 @@ internal static class OpenApi
             ["HistoryEntry"] = Object(("seq", Whole(1)), ("time", Time()), ("event", Text()), ("step", OrNull(Text())), ("phase", OrNull(phase)), ("attempt", OrNull(Whole(1))),
                 ("outcome", OrNull(outcome)), ("detail", OrNull(Text())), ("by", OrNull(Text())), ("reason", OrNull(Text()))),
             ["Counts"] = Object(("byStatus", counts)),
-            ["Stats"] = Object(("byStatus", counts), ("startedPerSecond", Number()), ("completedPerSecond", Number()), ("compensatedPerSecond", Number()),
-                ("latencyMs", Object(("p50", Number()), ("p95", Number()), ("p99", Number()))), ("oldestUnfinishedAt", OrNull(Time()))),
+            ["Stats"] = Object([("byStatus", counts), .. rates, ("latencyMs", latency), ("oldestUnfinishedAt", OrNull(Time()))]),
+            ["StatsByDefinition"] = Object(("items", Many(Object(("definition", Text()), ("version", Whole(1)), ("stats", Ref("Stats")))))),
+            ["StatsSeries"] = Object(("definition", OrNull(Text())), ("span", Text()),
+                ("items", Many(Object([("time", Time()), .. rates, ("latencyMs", OrNull(latency)), ("inFlight", unfinished)])))),
+            ["Failures"] = Object(("window", Text()), ("span", Text()), ("omitted", Whole(0)), ("items", Many(Ref("FailureGroup")))),
+            ["FailureGroup"] = Object(("definition", Text()), ("version", Whole(1)), ("step", OrNull(Text())), ("phase", OrNull(phase)), ("code", Text()), ("message", Text()),
+                ("refused", Flag()), ("count", Whole(0)), ("byStatus", counts), ("attempts", Whole(0)), ("firstAt", Time()), ("lastAt", Time()), ("series", Many(Whole(0)))),
+            ["Waiting"] = Object(("byKind", Object([.. Words.WaitKinds.Select(kind => (kind, Whole(0)))])), ("items", Many(Ref("WaitingStep")))),
+            ["WaitingStep"] = Object(("saga", Text()), ("definition", Text()), ("version", Whole(1)), ("status", OneOf(Words.Statuses)), ("paused", Flag()), ("step", Text()),
+                ("phase", OrNull(phase)), ("kind", OneOf(Words.WaitKinds)), ("waitingFor", OrNull(Text())), ("since", Time()), ("dueAt", OrNull(Time())), ("attempts", Whole(0)),
+                ("failures", Whole(0)), ("stuck", Flag()), ("error", error)),
             ["Missed"] = Object(("count", Whole(1))),
             ["Definitions"] = Object(("items", Many(Ref("DefinitionSummary")))),
             ["DefinitionSummary"] = Object(definition),
-            ["Definition"] = Object([.. definition, ("versions", Many(Whole(1))), ("inputSchema", Any()), ("resultSchema", Any()), ("json", Any())]),
+            ["Definition"] = Object([.. definition, ("versions", Many(Whole(1))),
+                ("inFlight", Object(("byVersion", Many(Object(("version", Whole(1)), ("sagas", Whole(0))))), ("byStatus", unfinished),
+                    ("steps", Many(Object(("name", Text()), ("first", Whole(0)), ("second", Whole(0)), ("held", Whole(0)), ("retrying", Whole(0)), ("stuck", Whole(0))))))),
+                ("inputSchema", Any()), ("resultSchema", Any()), ("json", Any())]),
             ["Graph"] = graph,
             ["DefinitionStep"] = definitionStep,
             ["DefinitionJson"] = Rebased(JsonNode.Parse(DefinitionJson.Schema.Utf8.Span)!, "#/components/schemas/DefinitionJson").AsObject(),

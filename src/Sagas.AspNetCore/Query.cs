@@ -64,6 +64,17 @@ internal static partial class Query
 
     public static int Limit(HttpRequest request) => Number(request, "limit", 1, MaxLimit, $"a whole number from 1 to {MaxLimit}") ?? DefaultLimit;
 
+    /// <summary>How far back a series goes.</summary>
+    public static int Minutes(HttpRequest request) => Number(request, "minutes", 1, 1440, "a whole number from 1 to 1440") ?? 15;
+
+    /// <summary>For what a step waits; null: anything.</summary>
+    public static WaitKind? WaitKind(HttpRequest request)
+    {
+        if (One(request, "kind") is not { Length: > 0 } word) return null;
+        return Array.IndexOf(Words.WaitKinds, word) is >= 0 and var index ? (WaitKind)index
+            : throw Problem.BadParameter("kind", word, "one of " + string.Join(", ", Words.WaitKinds)).Thrown();
+    }
+
     /// <summary>A history page's cursor: the last entry seen.</summary>
     public static int After(HttpRequest request) => Number(request, "cursor", 0, int.MaxValue, "the 'next' of the page before, unchanged") ?? 0;
 

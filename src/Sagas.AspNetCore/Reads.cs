@@ -6,7 +6,7 @@ using Sagas.Runtime;
 
 namespace Sagas.AspNetCore;
 
-/// <summary>Reading sagas: one, many, their history, and numbers about them.</summary>
+/// <summary>Reading sagas: one, many, and their history.</summary>
 internal static class Reads
 {
     public static async Task Find(HttpContext http)
@@ -73,30 +73,8 @@ internal static class Reads
         });
     }
 
-    public static async Task Stats(HttpContext http)
-    {
-        var stats = await http.Engine().StatsAsync(http.RequestAborted);
-        await Answer.JsonAsync(http, 200, json => WriteStats(json, stats));
-    }
-
-    public static void WriteStats(Utf8JsonWriter json, EngineStats stats)
-    {
-        json.WriteStartObject();
-        ByStatus(json, stats.ByStatus);
-        json.WriteNumber("startedPerSecond"u8, stats.StartedPerSecond);
-        json.WriteNumber("completedPerSecond"u8, stats.CompletedPerSecond);
-        json.WriteNumber("compensatedPerSecond"u8, stats.CompensatedPerSecond);
-        json.WriteStartObject("latencyMs"u8);
-        json.WriteNumber("p50"u8, stats.P50);
-        json.WriteNumber("p95"u8, stats.P95);
-        json.WriteNumber("p99"u8, stats.P99);
-        json.WriteEndObject();
-        SagaWriter.Time(json, "oldestUnfinishedAt"u8, stats.OldestUnfinishedAt);
-        json.WriteEndObject();
-    }
-
     /// <summary>Every status, also those that no saga is in: a client adds up without asking which are there.</summary>
-    private static void ByStatus(Utf8JsonWriter json, ImmutableDictionary<SagaStatus, long> counts)
+    public static void ByStatus(Utf8JsonWriter json, ImmutableDictionary<SagaStatus, long> counts)
     {
         json.WriteStartObject("byStatus"u8);
         foreach (var status in Enum.GetValues<SagaStatus>()) json.WriteNumber(status.Word(), counts.GetValueOrDefault(status));

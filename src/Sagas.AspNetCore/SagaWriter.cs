@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
+using Sagas.Runtime;
 
 namespace Sagas.AspNetCore;
 
@@ -68,6 +69,31 @@ internal static class SagaWriter
             json.WriteEndObject();
         }
         json.WriteEndArray();
+        json.WriteEndObject();
+    }
+
+    /// <summary>A step that waits.</summary>
+    public static void WriteWaiting(Utf8JsonWriter json, WaitingStep waiting, SagaDefinition? definition)
+    {
+        var (saga, index, kind, since) = waiting;
+        var step = saga.Steps[index];
+        json.WriteStartObject();
+        json.WriteString("saga"u8, saga.Id.Value);
+        json.WriteString("definition"u8, saga.Definition);
+        json.WriteNumber("version"u8, saga.DefinitionVersion);
+        json.WriteString("status"u8, saga.Status.Word());
+        json.WriteBoolean("paused"u8, saga.Paused);
+        json.WriteString("step"u8, NameOf(index, definition));
+        json.WriteString("phase"u8, step.Phase?.Word());
+        json.WriteString("kind"u8, kind.Word());
+        json.WriteString("waitingFor"u8, WaitingFor(saga, step, index, definition));
+        Time(json, "since"u8, since);
+        // When the next attempt is sent, the one under way times out, or the time is over.
+        Time(json, "dueAt"u8, saga.Paused ? null : step.Due);
+        json.WriteNumber("attempts"u8, step.Attempt);
+        json.WriteNumber("failures"u8, step.Failures);
+        json.WriteBoolean("stuck"u8, step.Stuck);
+        Error(json, "error"u8, step.Error);
         json.WriteEndObject();
     }
 

@@ -3,6 +3,7 @@ using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using Sagas.Runtime;
 
@@ -11,7 +12,7 @@ namespace Sagas.AspNetCore;
 /// <summary>The REST API, health and its documentation as endpoints of a host.</summary>
 public static partial class SagasApi
 {
-    /// <summary>Maps <c>/api/v1</c>, <c>/health/live</c>, <c>/health/ready</c> and <c>/swagger</c>. Works under any path base or route group; call <c>services.AddSagas(...)</c> before the host is built.</summary>
+    /// <summary>Maps <c>/api/v1</c>, <c>/health/live</c>, <c>/health/ready</c>, <c>/metrics</c>, <c>/swagger</c>, and the dashboard at <c>/</c>. Works under any path base or route group; call <c>services.AddSagas(...)</c> before the host is built.</summary>
     /// <param name="endpoints">The host, or a group of its routes.</param>
     /// <returns>All the endpoints, to put conventions on.</returns>
     /// <exception cref="InvalidOperationException">The host has no engine.</exception>
@@ -33,6 +34,10 @@ public static partial class SagasApi
         all.Map("/api/v1/{**rest}", Guard(http => throw Problem.UnknownRoute(http.Request.Method, http.Request.Path).Thrown())).WithDisplayName("404 /api/v1");
         foreach (var (path, answer) in Swagger.Files)
             all.MapMethods(path, ["GET", "HEAD"], Guard(answer)).WithDisplayName($"GET {path}");
+        var metrics = new MetricsText();
+        endpoints.ServiceProvider.GetService<IHostApplicationLifetime>()?.ApplicationStopped.Register(metrics.Dispose);
+        all.MapMethods("/metrics", ["GET", "HEAD"], Guard(metrics.AnswerAsync)).WithDisplayName("GET /metrics");
+        DashboardFiles.Map(all, Guard);
         return all;
     }
 

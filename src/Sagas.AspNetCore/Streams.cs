@@ -98,7 +98,7 @@ internal static class Streams
         {
             // Many watch: they share what was counted a moment ago.
             var stats = await engine.StatsAsync(StatsEvery / 2, stop);
-            await stream.SendAsync("stats", json => Reads.WriteStats(json, stats));
+            await stream.SendAsync("stats", json => Numbers.WriteStats(json, stats));
         }
         catch (StoreUnavailableException)
         {

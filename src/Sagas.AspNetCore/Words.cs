@@ -1,3 +1,5 @@
+using Sagas.Runtime;
+
 namespace Sagas.AspNetCore;
 
 /// <summary>The API's words for statuses and kinds.</summary>
@@ -12,6 +14,10 @@ internal static class Words
     public static string Word(this StepStatus status) => StepStatuses[(int)status];
 
     public static string Word(this StepKind kind) => Kinds[(int)kind];
+
+    public static readonly string[] WaitKinds = [.. Enum.GetNames<WaitKind>().Select(name => name.ToLowerInvariant())];
+
+    public static string Word(this WaitKind kind) => WaitKinds[(int)kind];
 
     public static SagaStatus? StatusOf(string word) =>
         Array.FindIndex(Statuses, status => status.Equals(word, StringComparison.OrdinalIgnoreCase)) is >= 0 and var index ? (SagaStatus)index : null;

@@ -1,4 +1,6 @@
+using System.Buffers;
 using System.Text.Json;
+using System.Text.Json.Serialization.Metadata;
 using Microsoft.Extensions.DependencyInjection;
 
 namespace Sagas.Participants;
@@ -83,8 +85,15 @@ internal sealed class StepCommandHandler<THandler, TCommand, TResult>(IServicePr
 {
     public override bool Takes(Phase phase) => phase is Phase.Do or Phase.Compensate or Phase.Check;
 
-    protected override async ValueTask<Payload?> CallAsync(THandler handler, CommandItem item, Payload? known, CommandContext context, CancellationToken cancel) =>
-        Payload.From(await handler.HandleAsync(Read<TCommand>(item.Payload.Utf8.Span, item, "payload"), context, cancel));
+    // Whether a compensating command has room for what it undoes: record UndoHold(HoldMoney Command, Hold? Result).
+    private static readonly bool TakesBoth = SagaJson.Options.GetTypeInfo(typeof(TCommand)) is { Kind: JsonTypeInfoKind.Object } type
+        && type.Properties.Any(p => p.Name.Equals("command", StringComparison.OrdinalIgnoreCase) || p.Name.Equals("result", StringComparison.OrdinalIgnoreCase));
+
+    protected override async ValueTask<Payload?> CallAsync(THandler handler, CommandItem item, Payload? known, CommandContext context, CancellationToken cancel)
+    {
+        var payload = item.Phase == Phase.Compensate ? Settlement.Undoing(item.Payload, known, TakesBoth) : item.Payload;
+        return Payload.From(await handler.HandleAsync(Read<TCommand>(payload.Utf8.Span, item, "payload"), context, cancel));
+    }
 }
 
 internal sealed class TccCommandHandler<THandler, TTry, TReservation>(IServiceProvider services, bool scoped)
@@ -107,9 +116,49 @@ internal sealed class TccCommandHandler<THandler, TTry, TReservation>(IServicePr
     }
 }
 
-/// <summary>The payload of confirm and cancel: <c>{"command":…,"result":…}</c>.</summary>
+/// <summary>The payload of confirm, cancel and, from a definition in JSON, compensate: <c>{"command":…,"result":…}</c>.</summary>
 internal static class Settlement
 {
+    /// <summary>
+    /// What a compensating command is read from. A definition in C# maps it and it stays as it is; one in JSON sends the Do's command and result. A command with
+    /// a member for either gets both, the result from the barrier's memory when the engine missed it; any other is read from the members of command and result
+    /// together, the result's going before.
+    /// </summary>
+    public static Payload Undoing(Payload payload, Payload? known, bool takesBoth)
+    {
+        using var document = JsonDocument.Parse(payload.Utf8, new JsonDocumentOptions { MaxDepth = SagaJson.Options.MaxDepth });
+        var root = document.RootElement;
+        if (root.ValueKind != JsonValueKind.Object || root.EnumerateObject().Count() != 2) return payload;
+        if (!root.TryGetProperty("command", out var command) || !root.TryGetProperty("result", out var result)) return payload;
+        using var remembered = result.ValueKind == JsonValueKind.Null && known is { IsNull: false } ? JsonDocument.Parse(known.Utf8) : null;
+        if (remembered is not null) result = remembered.RootElement;
+        else if (takesBoth) return payload;
+
+        var bytes = new ArrayBufferWriter<byte>();
+        using (var json = new Utf8JsonWriter(bytes))
+        {
+            json.WriteStartObject();
+            if (takesBoth)
+            {
+                json.WritePropertyName("command"u8);
+                command.WriteTo(json);
+                json.WritePropertyName("result"u8);
+                result.WriteTo(json);
+            }
+            else
+            {
+                var newer = Members(result).ToArray();
+                foreach (var member in Members(command))
+                    if (!Array.Exists(newer, other => other.Name.Equals(member.Name, StringComparison.OrdinalIgnoreCase))) member.WriteTo(json);
+                foreach (var member in newer) member.WriteTo(json);
+            }
+            json.WriteEndObject();
+        }
+        return new Payload(bytes.WrittenMemory);
+
+        static IEnumerable<JsonProperty> Members(JsonElement json) => json.ValueKind == JsonValueKind.Object ? json.EnumerateObject() : [];
+    }
+
     public static (ReadOnlyMemory<byte> Command, ReadOnlyMemory<byte> Result) Split(CommandItem item)
     {
         ReadOnlyMemory<byte> command = default, result = default;

@@ -3,7 +3,19 @@ using Sagas.Journal;
 namespace Sagas.Participants;
 
 /// <summary>An item on its way through a participant.</summary>
-internal readonly record struct Work(CommandItem Item, Participant Participant, SendReplies Send);
+/// <param name="Item">The command.</param>
+/// <param name="Participant">For whom it is.</param>
+/// <param name="Send">How its reply travels; null when somebody waits for it.</param>
+/// <param name="Asker">Who waits for the reply; null when it travels.</param>
+internal readonly record struct Work(CommandItem Item, Participant Participant, SendReplies? Send, Asker? Asker = null);
+
+/// <summary>Somebody in this process who waits for one reply.</summary>
+/// <param name="gone">Cancelled when nobody waits any more: the handler's time is over then.</param>
+internal sealed class Asker(CancellationToken gone)
+{
+    public TaskCompletionSource<ReplyItem> Reply { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    public CancellationToken Gone => gone;
+}
 
 /// <summary>
 /// A participant's queue: items begin in order of arrival, so many at a time. They run on the thread that took them, without a task of their own, as long as
@@ -22,7 +34,7 @@ internal sealed class Lane(int concurrency, Func<Work, ValueTask> handle, TimePr
     private TaskCompletionSource? _room, _idle;
 
     /// <summary>Takes the items; waits first while too many wait already.</summary>
-    public async ValueTask AcceptAsync(IReadOnlyList<CommandItem> items, Participant participant, SendReplies send, CancellationToken cancel)
+    public async ValueTask AcceptAsync(IReadOnlyList<CommandItem> items, Participant participant, SendReplies? send, CancellationToken cancel, Asker? asker = null)
     {
         while (true)
         {
@@ -32,7 +44,7 @@ internal sealed class Lane(int concurrency, Func<Work, ValueTask> handle, TimePr
                 if (_closed) return;
                 if (_waiting.Count < MostWaiting)
                 {
-                    for (var i = 0; i < items.Count; i++) _waiting.Enqueue(new Work(items[i], participant, send));
+                    for (var i = 0; i < items.Count; i++) _waiting.Enqueue(new Work(items[i], participant, send, asker));
                     CallHelper_NeedsLock();
                     return;
                 }

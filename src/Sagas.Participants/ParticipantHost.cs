@@ -22,7 +22,7 @@ public sealed class ParticipantHost : IHostedLifecycleService, IAsyncDisposable,
     private readonly Turns _turns = new();
     private readonly ConcurrentDictionary<(string ReplyTo, SendReplies Send), ReplyOutbox> _outboxes = new();
     private readonly TaskCompletionSource _opened;
-    private readonly CancellationTokenSource _stop = new();
+    private readonly CancellationTokenSource _stop = new(), _closed = new();
     private readonly TimeProvider _time;
     private readonly ILogger<ParticipantHost> _logger;
     private int _disposed;
@@ -65,6 +65,19 @@ public sealed class ParticipantHost : IHostedLifecycleService, IAsyncDisposable,
         await addressed.Lane.AcceptAsync(batch.Items, addressed, send, cancel);
     }
 
+    internal Participant Find(string participant) => _participants[participant];
+
+    /// <summary>Hands in one item and waits for its reply.</summary>
+    /// <exception cref="OperationCanceledException">Nobody waits any more, or the host stops: what became of the item is unknown.</exception>
+    internal async Task<ReplyItem> AskAsync(Participant participant, CommandItem item, CancellationToken gone)
+    {
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(gone, _closed.Token);
+        if (!_opened.Task.IsCompletedSuccessfully) await _opened.Task.WaitAsync(either.Token);
+        var asker = new Asker(gone);
+        await participant.Lane.AcceptAsync([item], participant, null, either.Token, asker);
+        return await asker.Reply.Task.WaitAsync(either.Token);
+    }
+
     /// <summary>Opens the barrier, before anything else of the host starts.</summary>
     public async Task StartingAsync(CancellationToken cancellationToken)
     {
@@ -95,6 +108,7 @@ public sealed class ParticipantHost : IHostedLifecycleService, IAsyncDisposable,
         {
             Log.StoppedHalfway(_logger, _participants.Values.Sum(p => p.Lane.Running));
         }
+        await _closed.CancelAsync();
     }
 
     /// <summary>Stops as <see cref="StoppingAsync"/> does.</summary>
@@ -118,6 +132,7 @@ public sealed class ParticipantHost : IHostedLifecycleService, IAsyncDisposable,
     private ValueTask HandleAsync(Work work)
     {
         var item = work.Item;
+        if (work.Asker is { Gone.IsCancellationRequested: true }) return ValueTask.CompletedTask;   // not begun, and nobody would hear
         if (!work.Participant.Handlers.TryGetValue(item.Command, out var handler) || !handler.Takes(item.Phase))
         {
             Answer(work, Unknown(work));
@@ -146,7 +161,9 @@ public sealed class ParticipantHost : IHostedLifecycleService, IAsyncDisposable,
             {
                 var overdue = new Overdue(work, _logger);
                 await using (deadline.Token.UnsafeRegister(static overdue => ((Overdue)overdue!).Begin(), overdue))
-                await using (_time.CreateTimer(static source => ((CancellationTokenSource)source!).Cancel(), deadline, Remaining(item), Timeout.InfiniteTimeSpan))
+                // Who waits goes when the time is over; an item that nobody waits for says itself when that is.
+                await using (_time.CreateTimer(static source => ((CancellationTokenSource)source!).Cancel(), deadline, work.Asker is null ? Remaining(item) : Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan))
+                using (work.Asker?.Gone.UnsafeRegister(static deadline => ((CancellationTokenSource)deadline!).Cancel(), deadline))
                     reply = await replying;
                 overdue.End();
             }
@@ -167,7 +184,12 @@ public sealed class ParticipantHost : IHostedLifecycleService, IAsyncDisposable,
     {
         if (reply.Outcome == Outcome.Error) Log.Failed(_logger, reply.Saga, reply.Step, reply.Phase.Word(), reply.Attempt, reply.Code, reply.Message);
         else if (reply.Outcome == Outcome.Refused && _logger.IsEnabled(LogLevel.Debug)) Log.Refused(_logger, reply.Saga, reply.Step, reply.Phase.Word(), reply.Code, reply.Message);
-        var key = (work.Item.ReplyTo, work.Send);
+        if (work.Asker is { } asker)
+        {
+            asker.Reply.TrySetResult(reply);
+            return;
+        }
+        var key = (work.Item.ReplyTo, work.Send!);
         if (!_outboxes.TryGetValue(key, out var outbox))
             outbox = _outboxes.GetOrAdd(key, static (k, host) => new ReplyOutbox(k.ReplyTo, k.Send, host._time, host._logger, host._stop.Token), this);
         outbox.Add(reply);

@@ -17,32 +17,42 @@ internal sealed class DefinitionCatalog
     private readonly ConcurrentDictionary<string, SagaDefinition> _newest = new();
     private readonly Dictionary<(string Name, int Version), string> _files = [];
     private readonly int _stuckAfter;
+    private readonly bool _hasBus;
 
     /// <summary>Builds all definitions in C# and reads all files. Throws <see cref="DefinitionException"/> with every fault of every one.</summary>
     /// <param name="sagas">The definitions in C#.</param>
     /// <param name="routes">Who carries out which command.</param>
     /// <param name="stuckAfter"><see cref="SagasOptions.StuckAfter"/>.</param>
     /// <param name="paths">Files in JSON, and folders of such.</param>
-    public DefinitionCatalog(IEnumerable<Saga> sagas, IEnumerable<CommandRoute> routes, int stuckAfter, IEnumerable<string>? paths = null)
+    /// <param name="hasBus">Whether this node reaches participants by a bus.</param>
+    /// <param name="made">Definitions that are made already.</param>
+    public DefinitionCatalog(IEnumerable<Saga> sagas, IEnumerable<CommandRoute> routes, int stuckAfter, IEnumerable<string>? paths = null, bool hasBus = true,
+        IEnumerable<SagaDefinition>? made = null)
     {
-        _stuckAfter = stuckAfter;
+        (_stuckAfter, _hasBus) = (stuckAfter, hasBus);
         var known = routes.ToArray();
         var faults = new List<string>();
         foreach (var saga in sagas)
         {
             try
             {
-                var definition = SagaDefinition.Of(saga, known);
-                if (TryAdd(definition) is not null)
-                    faults.Add($"{definition.Name}: version {definition.Version} is defined twice with different graphs. Raise the version of the newer one.");
+                Add(SagaDefinition.Of(saga, known));
             }
             catch (DefinitionException e)
             {
                 faults.AddRange(e.Faults);
             }
         }
+        foreach (var definition in made ?? []) Add(definition);
         foreach (var file in (paths ?? []).SelectMany(path => FilesOf(path, faults)).Distinct(StringComparer.Ordinal)) Read(file, faults);
         if (faults.Count > 0) throw new DefinitionException(faults);
+
+        void Add(SagaDefinition definition)
+        {
+            faults.AddRange(Unreachable(definition).Select(fault => fault.Message));
+            if (TryAdd(definition) is not null)
+                faults.Add($"{definition.Name}: version {definition.Version} is defined twice with different graphs. Raise the version of the newer one.");
+        }
     }
 
     public IReadOnlyCollection<SagaDefinition> All => [.. _all.Values.OrderBy(d => d.Name, StringComparer.Ordinal).ThenBy(d => d.Version)];
@@ -52,6 +62,13 @@ internal sealed class DefinitionCatalog
 
     public SagaDefinition? Find(string name, int? version) =>
         version is { } one ? _all.GetValueOrDefault((name, one)) : _newest.GetValueOrDefault(name);
+
+    /// <summary>A fault for each step that this node cannot reach, for want of a bus.</summary>
+    public IEnumerable<(StepDefinition Step, string Message)> Unreachable(SagaDefinition definition) => _hasBus ? [] :
+        from step in definition.Steps
+        let bus = new[] { step.Forward, step.Confirm, step.Undo }.OfType<BusEndpoint>().FirstOrDefault()
+        where bus is not null
+        select (step, $"Step '{step.Name}' of '{definition.Name}' goes to the bus (queue sagas.{bus.Participant}), and this node has none. Give it URLs, or run it where a bus is chosen: AddSagas(s => s.UseInMemoryBus()).");
 
     /// <summary>Adds a definition, unless one of its name and version is there, which stays; gives that back when its graph is another.</summary>
     public SagaDefinition? TryAdd(SagaDefinition definition)
@@ -129,6 +146,7 @@ internal sealed class DefinitionCatalog
             definition.Source = DefinitionSource.File;
             if (TryAdd(definition) is { } other)
                 faults.Add($"{file}: version {definition.Version} of '{definition.Name}' is defined in {_files.GetValueOrDefault((other.Name, other.Version), "C#")} with another graph. Raise the version of the newer one.");
+            else if (Unreachable(definition).ToArray() is { Length: > 0 } unreachable) faults.AddRange(unreachable.Select(fault => $"{file}: {fault.Message}"));
             else _files.TryAdd((definition.Name, definition.Version), file);
         }
         catch (DefinitionJsonException e)

@@ -27,16 +27,21 @@ namespace Sagas.Runtime;
 
 /// <summary>Calls HTTP participants.</summary>
 internal sealed class HttpTransport(SagasOptions options, Func<string, int?, SagaDefinition?> definitions, Func<SagaId, SagaEvent, CancellationToken, ValueTask> post,
-    TimeProvider time, ILogger log)
+    TimeProvider time, ILogger log, Func<string, CancellationToken, Task<IPAddress[]>>? resolve = null)
 {
     private const int MaxReply = Decider.MaxPayload;
     private const int MaxReason = 1000;
     private const int MaxWaiting = 100_000;
     private static readonly TimeSpan LongestWait = TimeSpan.FromDays(30);
-    // Two pools: a connection that was opened for anybody must not serve a definition that may only call this machine.
-    private readonly HttpMessageInvoker _anywhere = new(Handler(loopbackOnly: false)), _loopback = new(Handler(loopbackOnly: true));
+    private static readonly string[] ThisMachine = ["127.0.0.0/8", "::1"];
+    // Two pools: a connection that was opened for anybody must not serve a definition that was put over REST.
+    private readonly HttpMessageInvoker _anywhere = new(Handler((to, cancel) => ConnectAsync(to, options.Http, isRest: false, resolve ?? Dns.GetHostAddressesAsync, cancel))),
+        _rest = new(Handler((to, cancel) => ConnectAsync(to, options.Http, isRest: true, resolve ?? Dns.GetHostAddressesAsync, cancel)));
     private readonly ConcurrentDictionary<string, Lane> _lanes = new(StringComparer.OrdinalIgnoreCase);
     private readonly CancellationTokenSource _stop = new();
+
+    /// <summary>How many commands wait for each host.</summary>
+    public IEnumerable<(string Destination, int Depth)> Depths => _lanes.Select(static lane => (lane.Key, lane.Value.Depth));
 
     /// <summary>Sends when its host has room. Returns at once.</summary>
     public void Send(SagaState saga, Effect.Send send, Uri url) =>
@@ -61,6 +66,11 @@ internal sealed class HttpTransport(SagasOptions options, Func<string, int?, Sag
         private readonly Lock _lock = new();
         private readonly Queue<Call> _waiting = new();
         private int _running;
+
+        public int Depth
+        {
+            get { lock (_lock) return _waiting.Count; }
+        }
 
         public void Add(Call call)
         {
@@ -125,12 +135,10 @@ internal sealed class HttpTransport(SagasOptions options, Func<string, int?, Sag
         var host = call.Url.Authority;
         try
         {
-            if (!IsAllowed(call.Url))
-                return call.Error("host-not-allowed", $"{host} is not in Sagas:Http:AllowedHosts. Nothing was sent; add it there, or call another host.");
             var definition = definitions(call.Saga.Definition, call.Saga.DefinitionVersion);
             var step = definition?.Find(call.Send.Step);
             using var request = Request(call, step);
-            var pool = definition is { LoopbackOnly: true } && !Lists(options.Http.RestHosts, call.Url) ? _loopback : _anywhere;
+            var pool = definition is { LoopbackOnly: true } ? _rest : _anywhere;
             using var response = await pool.SendAsync(request, cut).ConfigureAwait(false);
             return await HeardAsync(call, step, host, response, cut).ConfigureAwait(false);
         }
@@ -140,7 +148,9 @@ internal sealed class HttpTransport(SagasOptions options, Func<string, int?, Sag
         }
         catch (Exception e) when (e is not OperationCanceledException)
         {
-            return call.Error(e is NotLoopbackException or { InnerException: NotLoopbackException } ? "host-not-allowed" : "connection", $"{host} gave no answer: {Reason(e)}");
+            return e is HostNotAllowedException or { InnerException: HostNotAllowedException }
+                ? call.Error("host-not-allowed", Reason(e))
+                : call.Error("connection", $"{host} gave no answer: {Reason(e)}");
         }
     }
 
@@ -187,7 +197,8 @@ internal sealed class HttpTransport(SagasOptions options, Func<string, int?, Sag
                 refused = true;
                 break;
             case < 200 or >= 300 when !refused:
-                return call.Error($"http-{status}", $"{host} answered {status}{(status is >= 300 and < 400 ? ", and redirects are not followed" : "")}.");
+                var said = await BodyAsync(response, cut).ConfigureAwait(false) is { Length: > 0 } text ? ReasonOf(text).Reason : "";
+                return call.Error($"http-{status}", $"{host} answered {status}{(status is >= 300 and < 400 ? ", and redirects are not followed" : "")}{(said.Length > 0 ? ": " + said : ".")}");
         }
         if (await BodyAsync(response, cut).ConfigureAwait(false) is not { } body)
             return call.Error("reply-too-large", $"{host} answered {status} with more than {MaxReply} bytes. Answer with less, or with a reference to where the data is kept.");
@@ -199,8 +210,14 @@ internal sealed class HttpTransport(SagasOptions options, Func<string, int?, Sag
             : call.Reply(Outcome.Ok);
     }
 
-    /// <summary>The reason is the body's <c>detail</c> or its text; the code is the body's <c>code</c>.</summary>
     private static SagaEvent Refusal(Call call, string host, int status, byte[] body)
+    {
+        var (code, reason) = ReasonOf(body);
+        return call.Reply(Outcome.Refused, code: code ?? (status == 409 ? "refused" : $"http-{status}"), message: reason.Length > 0 ? reason : $"{host} answered {status}.");
+    }
+
+    /// <summary>The reason is the body's <c>detail</c> or its text; the code is the body's <c>code</c>.</summary>
+    private static (string? Code, string Reason) ReasonOf(byte[] body)
     {
         string? code = null, reason = null;
         if (Json(body) is { } json)
@@ -212,7 +229,7 @@ internal sealed class HttpTransport(SagasOptions options, Func<string, int?, Sag
         }
         reason ??= Encoding.UTF8.GetString(body).Trim();
         if (reason.Length > MaxReason) reason = reason[..(char.IsHighSurrogate(reason[MaxReason - 1]) ? MaxReason - 1 : MaxReason)];
-        return call.Reply(Outcome.Refused, code: code ?? (status == 409 ? "refused" : $"http-{status}"), message: reason.Length > 0 ? reason : $"{host} answered {status}.");
+        return (code, reason);
 
         static string? Text(JsonElement from, string name) =>
             from.TryGetProperty(name, out var value) && value.ValueKind == JsonValueKind.String && value.GetString() is { Length: > 0 and <= MaxReason } text ? text : null;
@@ -259,40 +276,31 @@ internal sealed class HttpTransport(SagasOptions options, Func<string, int?, Sag
         return wait is not { Ticks: > 0 } ? null : wait > LongestWait ? LongestWait : wait;
     }
 
-    private bool IsAllowed(Uri url) => options.Http.AllowedHosts.Count == 0 || Lists(options.Http.AllowedHosts, url);
-
-    private static bool Lists(IList<string> hosts, Uri url)
-    {
-        foreach (var host in hosts)
-            if (host == "*" || host.Equals(url.Host, StringComparison.OrdinalIgnoreCase) || host.Equals($"{url.Host}:{url.Port}", StringComparison.OrdinalIgnoreCase)) return true;
-        return false;
-    }
-
     private static string Reason(Exception e) => e is HttpRequestException { InnerException: { } inner } ? inner.Message : e.Message;
 
-    private static SocketsHttpHandler Handler(bool loopbackOnly)
+    private static SocketsHttpHandler Handler(Func<DnsEndPoint, CancellationToken, ValueTask<Stream>> connect) => new()
     {
-        var handler = new SocketsHttpHandler
-        {
-            AllowAutoRedirect = false, UseCookies = false, UseProxy = false, AutomaticDecompression = DecompressionMethods.None,
-            // A host that moves is found again; the trace that counts is the saga's.
-            PooledConnectionLifetime = TimeSpan.FromMinutes(2), ActivityHeadersPropagator = null,
-        };
-        if (loopbackOnly) handler.ConnectCallback = static (context, cancel) => ConnectToLoopbackAsync(context.DnsEndPoint, cancel);
-        return handler;
-    }
+        AllowAutoRedirect = false, UseCookies = false, UseProxy = false, AutomaticDecompression = DecompressionMethods.None,
+        // A host that moves is found again; the trace that counts is the saga's.
+        PooledConnectionLifetime = TimeSpan.FromMinutes(2), ActivityHeadersPropagator = null,
+        ConnectCallback = (context, cancel) => connect(context.DnsEndPoint, cancel),
+    };
 
-    /// <summary>Looks at the addresses and connects to them, not to the name: a name that answers differently the second time gains nothing.</summary>
-    private static async ValueTask<Stream> ConnectToLoopbackAsync(DnsEndPoint to, CancellationToken cancel)
+    /// <summary>
+    /// Connects to a host that is listed by its name, or all of whose addresses are: then to the addresses looked at, so that a name that answers differently
+    /// the second time gains nothing.
+    /// </summary>
+    private static async ValueTask<Stream> ConnectAsync(DnsEndPoint to, HttpOptions options, bool isRest, Func<string, CancellationToken, Task<IPAddress[]>> resolve, CancellationToken cancel)
     {
-        var addresses = await Dns.GetHostAddressesAsync(to.Host, cancel).ConfigureAwait(false);
-        var here = addresses.Select(address => address.IsIPv4MappedToIPv6 ? address.MapToIPv4() : address).Where(IPAddress.IsLoopback).ToArray();
-        if (here.Length == 0 || here.Length != addresses.Length)
-            throw new NotLoopbackException($"{to.Host} is not this machine, and a definition put over REST may call no other. Nothing was sent; name the host in Sagas:Http:RestHosts, or load the definition from a file.");
+        IPAddress[]? addresses = null;
+        if (options.AllowedHosts.Count > 0) await RequireAsync(options.AllowedHosts, "is not in Sagas:Http:AllowedHosts. Nothing was sent; add it there, or call another host.").ConfigureAwait(false);
+        if (isRest)
+            await RequireAsync([.. ThisMachine, .. options.RestHosts], "is not this machine, and a definition put over REST may call no other. Nothing was sent; name the host in "
+                + "Sagas:Http:RestHosts, or load the definition from a file.").ConfigureAwait(false);
         var socket = new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
         try
         {
-            await socket.ConnectAsync(here, to.Port, cancel).ConfigureAwait(false);
+            await (addresses is null ? socket.ConnectAsync(to, cancel) : socket.ConnectAsync(addresses, to.Port, cancel)).ConfigureAwait(false);
             return new NetworkStream(socket, ownsSocket: true);
         }
         catch
@@ -300,7 +308,24 @@ internal sealed class HttpTransport(SagasOptions options, Func<string, int?, Sag
             socket.Dispose();
             throw;
         }
+
+        async Task RequireAsync(IList<string> hosts, string otherwise)
+        {
+            addresses ??= [.. (await resolve(to.Host, cancel).ConfigureAwait(false)).Select(address => address.IsIPv4MappedToIPv6 ? address.MapToIPv4() : address)];
+            if (hosts.Any(host => Names(host, to))) return;
+            if (addresses.Length > 0 && Array.TrueForAll(addresses, address => hosts.Any(host => Holds(host, address, to.Port)))) return;
+            var where = IPAddress.TryParse(to.Host, out _) ? $"{to.Host}:{to.Port}" : $"{to.Host}:{to.Port} ({string.Join(", ", addresses.AsEnumerable())})";
+            throw new HostNotAllowedException($"{where} {otherwise}");
+        }
     }
 
-    private sealed class NotLoopbackException(string message) : IOException(message);
+    private static bool Names(string entry, DnsEndPoint to) =>
+        entry == "*" || entry.Equals(to.Host, StringComparison.OrdinalIgnoreCase) || entry.Equals($"{to.Host}:{to.Port}", StringComparison.OrdinalIgnoreCase);
+
+    private static bool Holds(string entry, IPAddress address, int port) =>
+        IPNetwork.TryParse(entry, out var network) ? network.Contains(address)
+        : IPAddress.TryParse(entry, out var one) ? one.Equals(address)
+        : IPEndPoint.TryParse(entry, out var both) && both.Address.Equals(address) && both.Port == port;
+
+    private sealed class HostNotAllowedException(string message) : IOException(message);
 }

@@ -18,6 +18,9 @@ internal sealed class Outbox(ITransport transport, HttpTransport http, TimeProvi
     private readonly ConcurrentDictionary<string, Lane> _lanes = new();
     private readonly CancellationTokenSource _stop = new();
 
+    /// <summary>How many commands wait for each destination.</summary>
+    public IEnumerable<(string Destination, int Depth)> Depths => _lanes.Select(static lane => (lane.Key, lane.Value.Depth)).Concat(http.Depths);
+
     public void Send(SagaState saga, Effect.Send send)
     {
         if (send.Endpoint is HttpEndpoint to)
@@ -50,6 +53,11 @@ internal sealed class Outbox(ITransport transport, HttpTransport http, TimeProvi
         private Queue<CommandItem> _waiting = new();
         private Task _sending = Task.CompletedTask;
         private bool _busy;
+
+        public int Depth
+        {
+            get { lock (_lock) return _waiting.Count; }
+        }
 
         public Task Idle
         {

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Collections.Immutable;
 using System.Threading.Channels;
 using Sagas.Journal;
@@ -18,11 +19,13 @@ internal sealed class Processor
     private static readonly TimeSpan FlushTogether = TimeSpan.FromMilliseconds(10);
     private readonly EngineParts _engine;
     private readonly Channel<Mail> _mailbox;
-    private readonly Dictionary<SagaId, Live> _live = [];
+    // Changed by this worker only; others may look while it works.
+    private readonly ConcurrentDictionary<SagaId, Live> _live = new();
     private readonly List<Live> _batch = [];
     private readonly Queue<(Live Live, DateTimeOffset Until)> _lazy = [];
     private readonly ITimer _flush;
     private bool _flushSet;
+    private volatile int _openSagas;
 
     public Processor(EngineParts engine)
     {
@@ -37,11 +40,20 @@ internal sealed class Processor
     }
 
     /// <summary>How many unfinished sagas this worker holds.</summary>
-    public int OpenSagas => _live.Count;
+    public int OpenSagas => _openSagas;
+
+    /// <summary>How much mail waits.</summary>
+    public int MailboxDepth => _mailbox.Reader.Count;
+
+    /// <summary>The unfinished sagas that this worker holds, each as it is durable. May be read by anybody at any time.</summary>
+    public IEnumerable<SagaState> Sagas => _live.Select(static pair => pair.Value.Durable).OfType<SagaState>().Where(static saga => !saga.Ended);
+
+    /// <summary>The saga as this worker holds it, durable; null: it does not.</summary>
+    public SagaState? Find(SagaId id) => _live.TryGetValue(id, out var live) ? live.Durable : null;
 
     /// <summary>Takes a start, unless the mailbox is full.</summary>
     public bool TryStart(StartMail mail) =>
-        _mailbox.Reader.Count < _engine.Options.MailboxSize && _live.Count < _engine.Options.MaxOpenSagas / _engine.Options.Workers && _mailbox.Writer.TryWrite(mail);
+        _mailbox.Reader.Count < _engine.Options.MailboxSize && _openSagas < _engine.Options.MaxOpenSagas / _engine.Options.Workers && _mailbox.Writer.TryWrite(mail);
 
     public bool TryPost(Mail mail) => _mailbox.Writer.TryWrite(mail);
 
@@ -78,6 +90,7 @@ internal sealed class Processor
             foreach (var live in committed) Dispatch(live);
             foreach (var live in again) await DecideAgainAsync(live).ConfigureAwait(false);
         }
+        _openSagas = _live.Count;
         foreach (var live in _batch) Leave(live);
         _batch.Clear();
     }
@@ -124,7 +137,7 @@ internal sealed class Processor
             Fold(live, new EventMail(mail.Id, new SagaEvent.Recovered()));
             return live;
         }
-        _live.Remove(mail.Id);
+        _live.TryRemove(mail.Id, out _);
         switch (mail)
         {
             case StartMail start when stored is null: return Begin(start);
@@ -301,9 +314,10 @@ internal sealed class Processor
         live.Dispatched();
         if (saga.Status == SagaStatus.Stuck && !live.KnownStuck) ReportStuck(live);
         live.KnownStuck = saga.Status == SagaStatus.Stuck;
-        if (saga.Ended) _live.Remove(saga.Id);
-        else Arm(live);
+        // Those who watch look an ended saga up here until they have heard of its end.
         _engine.Committed(before, commit!);
+        if (saga.Ended) _live.TryRemove(saga.Id, out _);
+        else Arm(live);
     }
 
     private void ReportStuck(Live live)
@@ -331,7 +345,7 @@ internal sealed class Processor
         if (stored is null or { Ended: true } || live.Durable is null)
         {
             // A start met an id in use: the saga in memory was never one. Other mail in the batch is for the stored saga.
-            _live.Remove(live.State.Id);
+            _live.TryRemove(live.State.Id, out _);
             foreach (var mail in live.Batch)
                 if (mail is RequestMail request) request.Reply(Missing(request, stored));
             live.Reset(stored ?? live.State);
@@ -344,7 +358,7 @@ internal sealed class Processor
     private void Doubt(Live live, StoreUnavailableException why)
     {
         foreach (var mail in live.Batch) Unanswered(mail, why);
-        if (live.Durable is null) _live.Remove(live.State.Id);
+        if (live.Durable is null) _live.TryRemove(live.State.Id, out _);
         else
         {
             live.Reset(live.Durable);

@@ -82,4 +82,11 @@ public sealed record RequestResult(RequestOutcome Outcome, SagaState? Saga = nul
 /// <param name="P99">99th percentile, in ms.</param>
 /// <param name="OldestUnfinishedAt">Start of the oldest unfinished saga.</param>
 public sealed record EngineStats(ImmutableDictionary<SagaStatus, long> ByStatus, double StartedPerSecond, double CompletedPerSecond, double CompensatedPerSecond,
-    double P50, double P95, double P99, DateTimeOffset? OldestUnfinishedAt);
+    double P50, double P95, double P99, DateTimeOffset? OldestUnfinishedAt)
+{
+    /// <summary>Sagas terminated.</summary>
+    public double TerminatedPerSecond { get; init; }
+
+    /// <summary>Attempts that were refused, erred or timed out.</summary>
+    public double FailedPerSecond { get; init; }
+}

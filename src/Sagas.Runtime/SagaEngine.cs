@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using System.Diagnostics;
+using System.Diagnostics.Metrics;
 using System.Text.Json;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
@@ -15,6 +16,11 @@ public sealed class SagaEngine : IHostedLifecycleService
     private readonly Processor[] _workers;
     private readonly Waiters _waiters;
     private readonly Pulse _pulse;
+    private readonly Failures _failures;
+    private readonly Lock _counting = new();
+    private InFlight? _inFlight;
+    private ITimer? _sampling;
+    private Meter? _gauges;
     private Task[] _running = [];
     private volatile bool _open;
     private long _lookedAt;
@@ -24,6 +30,7 @@ public sealed class SagaEngine : IHostedLifecycleService
     {
         _pulse = new Pulse(time);
         _waiters = new Waiters(time);
+        _failures = new Failures(time);
         _parts = new EngineParts(definitions, store, new Outbox(transport, new HttpTransport(options.Value, definitions.Find, PostAsync, time, log), time, log), new TimerPump(time, mail => WorkerOf(mail.Id).TryPost(mail)),
             options.Value, time, log, Committed);
         _workers = [.. Enumerable.Range(0, options.Value.Workers).Select(_ => new Processor(_parts))];
@@ -60,9 +67,12 @@ public sealed class SagaEngine : IHostedLifecycleService
     /// that <see cref="HttpOptions.RestHosts"/> names.
     /// </summary>
     /// <exception cref="StoreUnavailableException">Whether it is kept is unknown: repeat.</exception>
+    /// <exception cref="DefinitionJsonException">It has steps that this node does not reach.</exception>
     public async ValueTask<DefinitionResult> PutDefinitionAsync(SagaDefinition definition, CancellationToken cancel = default)
     {
         ArgumentNullException.ThrowIfNull(definition);
+        if (_parts.Definitions.Unreachable(definition).ToArray() is { Length: > 0 } unreachable)
+            throw new DefinitionJsonException([.. unreachable.Select(fault => new DefinitionFault($"$.steps['{fault.Step.Name}']", fault.Message))]);
         if (definition.Json is not { } json) throw new ArgumentException($"'{definition}' is written in C#. Add it with AddSaga.", nameof(definition));
         if (!_open) throw new StoreUnavailableException("The engine is not running. Repeat later.");
         definition.Source = DefinitionSource.Rest;
@@ -102,13 +112,7 @@ public sealed class SagaEngine : IHostedLifecycleService
         var mail = new StartMail(definition, request, id, _parts.Time);
         if (!_open || !WorkerOf(id).TryStart(mail))
             return new StartResult(StartOutcome.Busy, Problem: _open ? "The engine has as much work as it can hold. Repeat later." : "The engine is not running. Repeat later.");
-        var result = await mail.Answer.WaitAsync(cancel).ConfigureAwait(false);
-        if (result.Outcome == StartOutcome.Started)
-        {
-            _pulse.Started();
-            Telemetry.Started.Add(1);
-        }
-        return result;
+        return await mail.Answer.WaitAsync(cancel).ConfigureAwait(false);
     }
 
     /// <summary>Starts a saga with an input of the definition's type.</summary>
@@ -157,14 +161,61 @@ public sealed class SagaEngine : IHostedLifecycleService
     public ValueTask<ImmutableDictionary<SagaStatus, long>> CountAsync(SagaFilter filter, CancellationToken cancel = default) =>
         _parts.Store.CountAsync(Placed(filter), cancel);
 
-    /// <summary>Numbers for the dashboard.</summary>
-    public async ValueTask<EngineStats> StatsAsync(CancellationToken cancel = default)
+    /// <summary>Numbers for the dashboard: counts of all that the store has, rates of what this node did.</summary>
+    public ValueTask<EngineStats> StatsAsync(CancellationToken cancel = default) => StatsAsync((string?)null, cancel);
+
+    /// <summary>Numbers of one definition; null: of all.</summary>
+    public async ValueTask<EngineStats> StatsAsync(string? definition, CancellationToken cancel = default)
     {
-        var byStatus = await CountAsync(new SagaFilter(), cancel).ConfigureAwait(false);
-        var oldest = await _parts.Store.OldestUnfinishedAsync(cancel).ConfigureAwait(false);
-        var pulse = _pulse.Read();
-        return new EngineStats(byStatus, pulse.Started, pulse.Completed, pulse.Compensated, pulse.P50, pulse.P95, pulse.P99, oldest);
+        var byStatus = await CountAsync(new SagaFilter(Definition: definition), cancel).ConfigureAwait(false);
+        var oldest = definition is null
+            ? await _parts.Store.OldestUnfinishedAsync(cancel).ConfigureAwait(false)
+            : CountInFlight().Definitions.Where(version => version.Definition == definition).Min(version => (DateTimeOffset?)version.OldestAt);
+        var pulse = _pulse.Read(definition);
+        return new EngineStats(byStatus, pulse.Started, pulse.Completed, pulse.Compensated, pulse.P50, pulse.P95, pulse.P99, oldest)
+        {
+            TerminatedPerSecond = pulse.Terminated, FailedPerSecond = pulse.Failed,
+        };
     }
+
+    /// <summary>What this node did in the last so many minutes (1 to 1440) since it started, the oldest span first; of one definition, or of all.</summary>
+    public (TimeSpan Span, ImmutableArray<StatsPoint> Points) StatsSeries(int minutes, string? definition = null)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(minutes, 1);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(minutes, 1440);
+        return _pulse.Series(definition, minutes);
+    }
+
+    /// <summary>This node's unfinished sagas by definition, version, status and step, counted at most a second ago.</summary>
+    public InFlight CountInFlight()
+    {
+        lock (_counting)
+        {
+            var now = _parts.Now;
+            if (_inFlight is not { } known || now - known.At >= TimeSpan.FromSeconds(1) || now < known.At)
+                _inFlight = known = Census.Count(_workers.SelectMany(static worker => worker.Sagas), now);
+            return known;
+        }
+    }
+
+    /// <summary>The steps of this node's unfinished sagas that wait, the longest first; those that wait for a reply only after <paramref name="patience"/>.</summary>
+    /// <param name="filter">Which sagas; with a step, that step.</param>
+    /// <param name="kind">For what they wait; null: anything.</param>
+    /// <param name="limit">The most.</param>
+    /// <param name="patience">How long a reply may take before its step counts as waiting.</param>
+    /// <returns>The steps, and how many there are of each kind.</returns>
+    public (IReadOnlyList<WaitingStep> Longest, ImmutableDictionary<WaitKind, long> Counts) Waiting(SagaFilter filter, WaitKind? kind, int limit, TimeSpan patience)
+    {
+        ArgumentNullException.ThrowIfNull(filter);
+        filter = Placed(filter);
+        var (longest, counts) = Census.Waiting(_workers.SelectMany(static worker => worker.Sagas).Where(filter.Matches), IsAsked, kind, limit, _parts.Now - patience);
+        return (longest, counts.Select((count, what) => KeyValuePair.Create((WaitKind)what, count)).ToImmutableDictionary());
+
+        bool IsAsked(SagaState saga, int step) => filter.Step is null || FindDefinition(saga.Definition, saga.DefinitionVersion)?.Find(filter.Step)?.Index == step;
+    }
+
+    /// <summary>What fails, grouped, and how many failures belong to no group that is kept.</summary>
+    public (ImmutableArray<FailureGroup> Groups, long Omitted) ReadFailures() => (_failures.Read(id => WorkerOf(id).Find(id)), _failures.Omitted);
 
     /// <summary>Numbers for the dashboard, counted at most <paramref name="maxAge"/> ago: those who watch share them.</summary>
     public async ValueTask<EngineStats> StatsAsync(TimeSpan maxAge, CancellationToken cancel = default)
@@ -229,9 +280,14 @@ public sealed class SagaEngine : IHostedLifecycleService
         foreach (var saga in unfinished)
         {
             if (FindDefinition(saga.Definition, saga.DefinitionVersion) is { } definition)
+            {
+                _failures.Recovered(saga, definition);
                 await WorkerOf(saga.Id).PostAsync(new RecoveredMail(saga, definition), cancellationToken).ConfigureAwait(false);
+            }
             else _parts.Log.DefinitionMissing(saga.Id, saga.Definition, saga.DefinitionVersion);
         }
+        _sampling = _parts.Time.CreateTimer(_ => _pulse.Sample(CountInFlight()), null, SampleEvery, SampleEvery);
+        _gauges = Gauges();
         _open = true;
         _parts.Log.Opened(_parts.Options.Node, unfinished.Count);
     }
@@ -255,6 +311,8 @@ public sealed class SagaEngine : IHostedLifecycleService
     public async Task StoppingAsync(CancellationToken cancellationToken)
     {
         _open = false;
+        _sampling?.Dispose();
+        _gauges?.Dispose();
         _parts.Pump.Dispose();
         foreach (var worker in _workers) worker.Complete();
         await Task.WhenAny(Task.WhenAll(_running), Task.Delay(_parts.Options.DrainTimeout, _parts.Time, cancellationToken)).ConfigureAwait(false);
@@ -262,6 +320,8 @@ public sealed class SagaEngine : IHostedLifecycleService
         Feed.Stop();
         _parts.Log.Stopped(_parts.Options.Node);
     }
+
+    private static readonly TimeSpan SampleEvery = TimeSpan.FromSeconds(5);
 
     private sealed record RecentStats(EngineStats Stats, DateTimeOffset At);
 
@@ -324,18 +384,59 @@ public sealed class SagaEngine : IHostedLifecycleService
     /// <summary>Called by the workers once a saga's next version is durable.</summary>
     private void Committed(SagaState? before, SagaCommit commit)
     {
-        if (Feed.IsHeard) Feed.Committed(before, commit.State);
-        if (commit.State.Ended) Ended(commit.State);
+        var saga = commit.State;
+        if (saga.Version == 1)
+        {
+            _pulse.Started(saga.Definition);
+            Telemetry.Started.Add(1, new KeyValuePair<string, object?>("definition", saga.Definition));
+        }
+        CountFailed(commit);
+        if (Feed.IsHeard) Feed.Committed(before, saga);
+        if (saga.Ended) Ended(saga);
+    }
+
+    private void CountFailed(SagaCommit commit)
+    {
+        var failed = 0;
+        foreach (var entry in commit.History)
+        {
+            if (entry.Outcome is not (Outcome.Refused or Outcome.Error) && entry.Event is not ("timed-out" or "mapping-failed")) continue;
+            failed++;
+            Telemetry.Failed.Add(1, new("definition", commit.State.Definition), new("step", entry.Step), new("phase", entry.Phase?.Word()), new("outcome", entry.Outcome?.Word() ?? entry.Event));
+        }
+        if (failed > 0) _pulse.Failed(commit.State.Definition, failed);
+        _failures.Committed(commit, () => FindDefinition(commit.State.Definition, commit.State.DefinitionVersion));
     }
 
     private void Ended(SagaState saga)
     {
         var duration = saga.FinishedAt!.Value - saga.StartedAt;
-        _pulse.Ended(saga.Course, duration);
-        Telemetry.Ended.Add(1, new KeyValuePair<string, object?>("status", saga.Course.ToString()));
-        Telemetry.Duration.Record(duration.TotalSeconds);
+        _pulse.Ended(saga.Definition, saga.Course, duration);
+        Telemetry.Ended.Add(1, new("definition", saga.Definition), new("status", saga.Course.ToString()));
+        Telemetry.Duration.Record(duration.TotalSeconds, new("definition", saga.Definition), new("status", saga.Course.ToString()));
         _parts.Log.SagaEnded(saga.Id, saga.Definition, saga.Course);
         _waiters.Ended(saga);
+    }
+
+    /// <summary>What is to be looked up when somebody asks. This engine is their scope: a process may have several.</summary>
+    private Meter Gauges()
+    {
+        var meter = new Meter(new MeterOptions(Telemetry.Meter.Name) { Scope = this });
+        meter.CreateObservableGauge("sagas.in_flight", () => Enum.GetValues<SagaStatus>().Where(status => status < SagaStatus.Completed)
+            .Select(status => new Measurement<long>(CountInFlight().ByStatus.GetValueOrDefault(status), new KeyValuePair<string, object?>("status", status.ToString()))),
+            "{saga}", "Unfinished sagas that this node holds, by status.");
+        meter.CreateObservableGauge("sagas.oldest_unfinished.age", () => CountInFlight().OldestAt is { } oldest ? Math.Max(0, (_parts.Now - oldest).TotalSeconds) : 0,
+            "s", "How long ago the oldest unfinished saga of this node was started; 0: there is none.");
+        meter.CreateObservableGauge("sagas.mailbox.depth", () => _workers.Select((worker, i) => new Measurement<long>(worker.MailboxDepth, new KeyValuePair<string, object?>("worker", i))),
+            "{event}", "Events that wait for a worker.");
+        meter.CreateObservableGauge("sagas.outbox.depth", () => _parts.Outbox.Depths.Select(lane => new Measurement<long>(lane.Depth, new KeyValuePair<string, object?>("destination", lane.Destination))),
+            "{command}", "Committed commands that wait to be sent, by destination.");
+        meter.CreateObservableGauge("sagas.store.level", () => Enum.GetValues<StoreLevel>().Select(level =>
+            new Measurement<long>(StoreHealth.Level == level ? 1 : 0, new KeyValuePair<string, object?>("level", level.ToString().ToLowerInvariant()))),
+            null, "1 for the level at which the store is: good, low (no new sagas), down.");
+        meter.CreateObservableGauge("sagas.feed.listeners", () => (long)Feed.Listeners, "{listener}", "Streams of live changes that are open.");
+        if (_parts.Store is JournalStore journal) meter.CreateObservableGauge("sagas.journal.size", () => journal.BytesOnDisk, "By", "The journal's files on disk.");
+        return meter;
     }
 
     /// <summary>Always the same worker for the same saga (FNV-1a, so that it is the same in every process too).</summary>

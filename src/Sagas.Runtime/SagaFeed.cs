@@ -29,6 +29,9 @@ public sealed class SagaFeed
     /// <summary>Whether anybody listens.</summary>
     public bool IsHeard => _count > 0;
 
+    /// <summary>How many listen.</summary>
+    public int Listeners => _count;
+
     /// <summary>Listens to one saga: each version that becomes durable, the oldest first. Dispose it. Null: too many listen already.</summary>
     public FeedListener? Listen(SagaId saga)
     {

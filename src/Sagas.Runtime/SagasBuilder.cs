@@ -26,6 +26,14 @@ public sealed class SagasBuilder
         return this;
     }
 
+    /// <summary>Adds a definition that is made already, such as one in JSON: <c>AddSaga(DefinitionJson.Parse(File.ReadAllBytes("transfer.json")))</c>.</summary>
+    public SagasBuilder AddSaga(SagaDefinition definition)
+    {
+        ArgumentNullException.ThrowIfNull(definition);
+        Services.AddSingleton(definition);
+        return this;
+    }
+
     /// <summary>Says that another process's participant carries out a command.</summary>
     public SagasBuilder Route<TCommand>(string participant)
     {
@@ -50,18 +58,26 @@ public static class SagasServices
         ArgumentNullException.ThrowIfNull(configure);
         services.AddOptions<SagasOptions>().BindConfiguration("Sagas").Configure<IConfiguration>(static (options, configuration) =>
         {
-            // One path, or several in one value; the binder itself takes only a list.
-            foreach (var path in configuration["Sagas:Definitions"]?.Split(';', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries) ?? []) options.Definitions.Add(path);
+            // One text, or several in one value; the binder itself takes only a list.
+            Split("Definitions", options.Definitions);
+            Split("Http:AllowedHosts", options.Http.AllowedHosts);
+            Split("Http:RestHosts", options.Http.RestHosts);
+
+            void Split(string key, IList<string> list)
+            {
+                foreach (var one in configuration["Sagas:" + key]?.Split(';', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries) ?? []) list.Add(one);
+            }
         }).ValidateDataAnnotations().ValidateOnStart();
         services.TryAddSingleton(TimeProvider.System);
         services.TryAddSingleton(static s =>
         {
             var options = s.GetRequiredService<IOptions<SagasOptions>>().Value;
-            return new DefinitionCatalog(s.GetServices<Saga>(), s.GetServices<CommandRoute>(), options.StuckAfter, options.Definitions);
+            return new DefinitionCatalog(s.GetServices<Saga>(), s.GetServices<CommandRoute>(), options.StuckAfter, options.Definitions,
+                hasBus: s.GetRequiredService<IServiceProviderIsService>().IsService(typeof(ITransport)), made: s.GetServices<SagaDefinition>());
         });
         services.TryAddSingleton(s => new SagaEngine(s.GetRequiredService<DefinitionCatalog>(),
             s.GetService<ISagaStore>() ?? throw new InvalidOperationException("The engine has no store. Say where sagas are kept: AddSagas(s => s.UseJournal(\"data\"))."),
-            s.GetService<ITransport>() ?? throw new InvalidOperationException("The engine has no bus. Say how participants are reached: AddSagas(s => s.UseInMemoryBus())."),
+            s.GetService<ITransport>() ?? new NoBus(),
             s.GetRequiredService<IOptions<SagasOptions>>(), s.GetRequiredService<TimeProvider>(), s.GetRequiredService<ILogger<SagaEngine>>()));
         services.AddHealthChecks().AddCheck<EngineHealth>("sagas", tags: ["ready"]);
         configure(new SagasBuilder(services));

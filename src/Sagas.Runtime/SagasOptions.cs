@@ -58,11 +58,14 @@ public sealed class HttpOptions
     [Range(1, 65536)]
     public int PerHost { get; set; } = 256;
 
-    /// <summary>The hosts that may be called, as <c>host</c> or <c>host:port</c>; empty (the default): any.</summary>
+    /// <summary>
+    /// The hosts that may be called: a name, an address or a network (<c>bank.example.com</c>, <c>10.1.2.3</c>, <c>10.0.0.0/8</c>; a name or an address also with
+    /// <c>:port</c>). Addresses are checked as they are connected to. Empty (the default): any.
+    /// </summary>
     public IList<string> AllowedHosts { get; } = [];
 
     /// <summary>
-    /// The hosts beside this machine that definitions put over REST may call, as <c>host</c> or <c>host:port</c>; <c>*</c>: any. Empty (the default):
+    /// The hosts beside this machine that definitions put over REST may call, named as in <see cref="AllowedHosts"/>; <c>*</c>: any. Empty (the default):
     /// none. Definitions from code and files may call any host that <see cref="AllowedHosts"/> allows.
     /// </summary>
     public IList<string> RestHosts { get; } = [];

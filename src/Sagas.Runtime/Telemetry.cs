@@ -12,9 +12,10 @@ internal static class Telemetry
     public static readonly ActivitySource Source = new(Name);
     public static readonly Meter Meter = new(Name);
 
-    public static readonly Counter<long> Started = Meter.CreateCounter<long>("sagas.started", "{saga}", "Sagas started.");
-    public static readonly Counter<long> Ended = Meter.CreateCounter<long>("sagas.ended", "{saga}", "Sagas ended, by status.");
-    public static readonly Histogram<double> Duration = Meter.CreateHistogram<double>("sagas.duration", "s", "From start to end.");
+    public static readonly Counter<long> Started = Meter.CreateCounter<long>("sagas.started", "{saga}", "Sagas started, by definition.");
+    public static readonly Counter<long> Ended = Meter.CreateCounter<long>("sagas.ended", "{saga}", "Sagas ended, by definition and status.");
+    public static readonly Histogram<double> Duration = Meter.CreateHistogram<double>("sagas.duration", "s", "From start to end, by definition and status.");
+    public static readonly Counter<long> Failed = Meter.CreateCounter<long>("sagas.attempts.failed", "{attempt}", "Attempts that were refused, erred or timed out, by definition, step, phase and outcome.");
     public static readonly Counter<long> Commits = Meter.CreateCounter<long>("sagas.commits", "{commit}", "Saga versions made durable.");
     public static readonly Counter<long> StoreWrites = Meter.CreateCounter<long>("sagas.store.writes", "{call}", "Commit calls to the store.");
     public static readonly Counter<long> Conflicts = Meter.CreateCounter<long>("sagas.conflicts", "{commit}", "Commits that met another version.");

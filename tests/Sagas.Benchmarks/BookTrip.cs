@@ -19,17 +19,35 @@ internal static class BookTrip
         Directory.CreateDirectory(path);
         try
         {
-            using var host = Build(options, path);
-            await host.StartAsync();
-            var line = await MeasureAsync(options, host.Services.GetRequiredService<SagaEngine>());
-            await host.StopAsync();
-            Console.WriteLine(line);
+            Console.WriteLine(options.Participants == "http" ? await OverHttpAsync(options, path) : await OverBusAsync(options, path));
             return 0;
         }
         finally
         {
             Directory.Delete(path, recursive: true);
         }
+    }
+
+    private static async Task<string> OverBusAsync(Options options, string path)
+    {
+        using var host = Build(options, path);
+        await host.StartAsync();
+        var (engine, wanted) = (host.Services.GetRequiredService<SagaEngine>(), options.Mode == "ok" ? SagaStatus.Completed : SagaStatus.Compensated);
+        var line = await MeasureAsync(options, async () =>
+        {
+            var start = await engine.StartAsync(new StartRequest($"book-trip-{options.Shape}", Payload.From(new Trip("Ada Lovelace"))));
+            var ended = start.Outcome == StartOutcome.Started ? await engine.WaitAsync(start.Saga!.Id, TimeSpan.FromSeconds(60)) : null;
+            return ended?.Status == wanted;
+        });
+        await host.StopAsync();
+        return line;
+    }
+
+    private static async Task<string> OverHttpAsync(Options options, string path)
+    {
+        await using var trip = await HttpTrip.OpenAsync(options, path);
+        var line = await MeasureAsync(options, trip.RunOneAsync, () => trip.ParticipantCpu);
+        return $"{line}\n{JsonSerializer.Serialize(await trip.CallsAsync())}";
     }
 
     private static IHost Build(Options options, string path)
@@ -52,9 +70,8 @@ internal static class BookTrip
         return builder.Build();
     }
 
-    private static async Task<string> MeasureAsync(Options options, SagaEngine engine)
+    private static async Task<string> MeasureAsync(Options options, Func<Task<bool>> runOne, Func<TimeSpan>? otherCpu = null)
     {
-        var wanted = options.Mode == "ok" ? SagaStatus.Completed : SagaStatus.Compensated;
         bool stop = false, measuring = false;
         long done = 0, bad = 0;
         var lanes = Enumerable.Range(0, options.InFlight).Select(lane => Task.Run(async () =>
@@ -63,9 +80,7 @@ internal static class BookTrip
             for (var n = 0; !Volatile.Read(ref stop); n++)
             {
                 var from = Stopwatch.GetTimestamp();
-                var start = await engine.StartAsync(new StartRequest($"book-trip-{options.Shape}", Payload.From(new Trip("Ada Lovelace"))));
-                var ended = start.Outcome == StartOutcome.Started ? await engine.WaitAsync(start.Saga!.Id, TimeSpan.FromSeconds(60)) : null;
-                if (ended?.Status != wanted) Interlocked.Increment(ref bad);
+                if (!await runOne()) Interlocked.Increment(ref bad);
                 else if (Volatile.Read(ref measuring))
                 {
                     Interlocked.Increment(ref done);
@@ -79,6 +94,7 @@ internal static class BookTrip
         using var counts = new Counts();
         var process = Process.GetCurrentProcess();
         var cpu = process.TotalProcessorTime;
+        var other = otherCpu?.Invoke() ?? TimeSpan.Zero;
         var allocated = GC.GetTotalAllocatedBytes();
         var clock = Stopwatch.StartNew();
         Volatile.Write(ref measuring, true);
@@ -87,6 +103,7 @@ internal static class BookTrip
         var seconds = clock.Elapsed.TotalSeconds;
         process.Refresh();
         var cpuSeconds = (process.TotalProcessorTime - cpu).TotalSeconds;
+        var otherSeconds = ((otherCpu?.Invoke() ?? TimeSpan.Zero) - other).TotalSeconds;
         var kilobytes = (GC.GetTotalAllocatedBytes() - allocated) / 1024.0;
         var peak = process.PeakWorkingSet64;
         var seen = counts.Read();
@@ -97,9 +114,10 @@ internal static class BookTrip
         double Per(string counter) => Math.Round(seen.GetValueOrDefault(counter) / (double)sagas, 3);
         return JsonSerializer.Serialize(new
         {
-            benchmark = "book-trip", store = options.Store, bus = options.Bus, barrier = options.Barrier, shape = options.Shape, mode = options.Mode,
+            benchmark = "book-trip", participants = options.Participants, store = options.Store, bus = options.Bus, barrier = options.Barrier, shape = options.Shape, mode = options.Mode,
             inflight = options.InFlight, seconds = Math.Round(seconds, 2), sagas, unexpected = bad,
             sagasPerSecond = Math.Round(sagas / seconds, 1), p50Ms = Quantile(0.5), p99Ms = Quantile(0.99),
+            participantCpuSecondsPer1000 = Math.Round(otherSeconds / sagas * 1000, 4),
             cpuSecondsPer1000 = Math.Round(cpuSeconds / sagas * 1000, 4),
             commitsPerSaga = Per("sagas.commits"), storeWritesPerSaga = Per("sagas.store.writes"),
             busMessagesPerSaga = Math.Round((seen.GetValueOrDefault("sagas.envelopes") + seen.GetValueOrDefault("sagas.replies.envelopes")) / (double)sagas, 3),

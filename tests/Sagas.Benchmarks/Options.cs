@@ -4,6 +4,7 @@ namespace Sagas.Benchmarks;
 internal sealed record Options
 {
     public string Store { get; private init; } = "journal";
+    public string Participants { get; private init; } = "bus";
     public string Bus { get; private init; } = "memory";
     public int InFlight { get; private init; } = 512;
     public double Seconds { get; private init; } = 15;
@@ -24,6 +25,7 @@ internal sealed record Options
             options = args[i] switch
             {
                 "--store" => options with { Store = OneOf(args[i], value, "journal", "memory") },
+                "--participants" => options with { Participants = OneOf(args[i], value, "bus", "http") },
                 "--bus" => options with { Bus = OneOf(args[i], value, "memory") },
                 "--shape" => options with { Shape = OneOf(args[i], value, "parallel", "sequential") },
                 "--mode" => options with { Mode = OneOf(args[i], value, "ok", "refuse") },

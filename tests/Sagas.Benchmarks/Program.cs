@@ -1,7 +1,8 @@
-// The benchmark program: one saga of three no-op TCC steps, so many in flight, in a closed loop. Prints one JSON line.
+// The benchmark program: one saga of three no-op TCC steps, so many in flight, in a closed loop. Prints one JSON line. With --participants http the saga
+// is a definition in JSON, started over REST with wait, and its steps are URLs of a separate process (participant.mjs, by node).
 //
 //   dotnet run -c Release --project tests/Sagas.Benchmarks -- book-trip --store journal --bus memory --inflight 512 --seconds 15
-//       [--shape parallel|sequential] [--mode ok|refuse] [--barrier memory|file] [--warmup 5] [--path DIR] [--workers N]
+//       [--participants bus|http] [--shape parallel|sequential] [--mode ok|refuse] [--barrier memory|file] [--warmup 5] [--path DIR] [--workers N]
 
 //
 // The simulator: the production engine in simulated worlds whose disk, bus, clocks and processes fail. Exits with 1 when a promise is broken.
@@ -14,7 +15,7 @@ if (args is ["simulate", ..]) return Simulate.Run(args[1..]);
 
 if (args is not ["book-trip", ..])
 {
-    Console.Error.WriteLine("usage: book-trip [--store journal|memory] [--bus memory] [--inflight N] [--seconds S] [--shape parallel|sequential] [--mode ok|refuse] [--barrier memory|file] [--warmup S] [--path DIR] [--workers N]");
+    Console.Error.WriteLine("usage: book-trip [--store journal|memory] [--participants bus|http] [--bus memory] [--inflight N] [--seconds S] [--shape parallel|sequential] [--mode ok|refuse] [--barrier memory|file] [--warmup S] [--path DIR] [--workers N]");
     return 2;
 }
 return await BookTrip.RunAsync(Options.Parse(args[1..]));

@@ -34,7 +34,7 @@ public class LayoutTests
     /// <summary>What builds and editors leave behind; .gitignore keeps it out of the repository.</summary>
     private static readonly string[] Leavings = ["bin", "obj", "data", "node_modules", "dist", "TestResults", ".vs", ".idea"];
 
-    private static readonly string Root = FindRoot();
+    internal static readonly string Root = FindRoot();
 
     // ── Arrows ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -59,6 +59,9 @@ public sealed partial class JournalStore : ISagaStore
         }
     }
 
+    /// <summary>How much of the disk its files take; 0 before it is opened.</summary>
+    public long BytesOnDisk => _journal?.Health.BytesOnDisk ?? 0;
+
     SegmentedJournal Journal => _journal ?? throw new InvalidOperationException("The store is not open: call OpenAsync first.");
 
     /// <inheritdoc/>

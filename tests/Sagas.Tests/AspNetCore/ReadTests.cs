@@ -131,7 +131,7 @@ public sealed class ReadTests
         (await api.Get("/api/v1/stats")).At("oldestUnfinishedAt").ShouldBe("null");
         await api.Post("/api/v1/definitions/book-trip/sagas?wait=30");
         var stats = (await api.Get("/api/v1/stats")).Json;
-        stats.EnumerateObject().Select(p => p.Name).ShouldBe(["byStatus", "startedPerSecond", "completedPerSecond", "compensatedPerSecond", "latencyMs", "oldestUnfinishedAt"]);
+        stats.EnumerateObject().Select(p => p.Name).ShouldBe(["byStatus", "startedPerSecond", "completedPerSecond", "compensatedPerSecond", "terminatedPerSecond", "failedPerSecond", "latencyMs", "oldestUnfinishedAt"]);
         stats.GetProperty("latencyMs").EnumerateObject().Select(p => p.Name).ShouldBe(["p50", "p95", "p99"]);
         stats.GetProperty("byStatus").GetProperty("Completed").GetInt32().ShouldBe(1);
     }

@@ -29,10 +29,10 @@ public sealed class TripKillTests(ITestOutputHelper output)
         {
             for (var life = 1; life <= kills; life++)
             {
-                await using var trip = await TripProcess.StartAsync(data, Traffic);
+                await using var trip = await StartAsync(data, Traffic);
                 await LiveAsync(trip, life, killAfter: random.Next(300), new Random(random.Next()));
             }
-            await using (var trip = await TripProcess.StartAsync(data, traffic: 0))
+            await using (var trip = await StartAsync(data, traffic: 0))
             {
                 foreach (var (id, request) in _unanswered) await PostAsync(trip.Http, id, request);
                 _unanswered.ShouldBeEmpty();
@@ -41,7 +41,7 @@ public sealed class TripKillTests(ITestOutputHelper output)
                 Check(await trip.Http.GetFromJsonAsync<Audit>("/audit", _cancel));
                 (await trip.StopAsync()).ShouldBe(0, trip.Output);
             }
-            var (code, printed) = await TripProcess.RunAsync("--audit", "--data", data);
+            var (code, printed) = await RunningProgram.RunAsync("Trip.dll", "--audit", "--data", data);
             code.ShouldBe(0, printed);
             Check(JsonSerializer.Deserialize<Audit>(printed, JsonSerializerOptions.Web));
         }
@@ -52,7 +52,7 @@ public sealed class TripKillTests(ITestOutputHelper output)
     }
 
     /// <summary>Clients start trips until so many are acknowledged; then the process is killed, whatever it is doing.</summary>
-    private async Task LiveAsync(TripProcess trip, int life, int killAfter, Random random)
+    private async Task LiveAsync(RunningProgram trip, int life, int killAfter, Random random)
     {
         using var alive = CancellationTokenSource.CreateLinkedTokenSource(_cancel);
         var enough = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -151,6 +151,9 @@ public sealed class TripKillTests(ITestOutputHelper output)
         audit.Stock["tickets"].Kept.ShouldBe(audit.Trips["Completed"]);
         audit.Stock["money"].AmountKept.ShouldBe(audit.Stock["seats"].AmountKept + audit.Stock["rooms"].AmountKept);
     }
+
+    private static Task<RunningProgram> StartAsync(string data, int traffic) =>
+        RunningProgram.StartAsync("Trip.dll", "Trip books trips at ", "--data", data, "--urls", "http://127.0.0.1:0", "--traffic", traffic.ToString(CultureInfo.InvariantCulture));
 
     private static int? Number(string variable) => int.TryParse(Environment.GetEnvironmentVariable(variable), CultureInfo.InvariantCulture, out var number) ? number : null;
 }

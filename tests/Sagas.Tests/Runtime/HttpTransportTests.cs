@@ -1,3 +1,4 @@
+using System.Net;
 using System.Threading.Channels;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
@@ -57,6 +58,8 @@ public sealed class HttpTransportTests
     [InlineData(202, "90", 90)]
     [InlineData(503, "7", 7)]
     [InlineData(429, "Sat, 21 Nov 2026 12:00:30 GMT", 30)]
+    [InlineData(202, "Sat, 21 Nov 2026 12:00:30 GMT", 30)]
+    [InlineData(425, "3", 3)]
     public async Task Retry_After_is_seconds_or_a_date(int status, string says, int seconds)
     {
         await using var desk = await HttpDesk.OpenAsync(http =>
@@ -105,6 +108,27 @@ public sealed class HttpTransportTests
             await aborted.Task;
         });
         desk.Send(Phase.Try);
+        await begun.Task;
+        desk.Time.Advance(TimeSpan.FromSeconds(10));
+        await aborted.Task;
+        Said(await desk.HeardAsync()).ShouldStartWith("error timeout");
+    }
+
+    [Fact]
+    public async Task A_timeout_cuts_a_reply_that_stops_halfway()
+    {
+        var begun = new TaskCompletionSource();
+        var aborted = new TaskCompletionSource();
+        await using var desk = await HttpDesk.OpenAsync(async http =>
+        {
+            http.RequestAborted.Register(() => aborted.SetResult());
+            http.Response.ContentLength = 100;
+            await http.Response.WriteAsync("{\"id\":");
+            await http.Response.Body.FlushAsync();
+            begun.SetResult();
+            await aborted.Task;
+        });
+        desk.Send(Phase.Confirm);
         await begun.Task;
         desk.Time.Advance(TimeSpan.FromSeconds(10));
         await aborted.Task;
@@ -167,6 +191,86 @@ public sealed class HttpTransportTests
         Said(await desk.HeardAsync()).ShouldBe("ok");
     }
 
+    [Theory]
+    [InlineData("bank.test", "127.0.0.1 192.0.2.1", true)]
+    [InlineData("BANK.test:PORT", "127.0.0.1 192.0.2.1", true)]
+    [InlineData("127.0.0.1", "127.0.0.1", true)]
+    [InlineData("127.0.0.1:PORT", "127.0.0.1", true)]
+    [InlineData("127.0.0.1:1", "127.0.0.1", false)]
+    [InlineData("127.0.0.0/8", "127.0.0.1", true)]
+    [InlineData("127.0.0.0/8", "::ffff:127.0.0.1", true)]
+    [InlineData("127.0.0.0/8", "192.0.2.1", false)]
+    [InlineData("127.0.0.0/8", "127.0.0.1 192.0.2.1", false)]
+    [InlineData("10.0.0.0/8", "127.0.0.1", false)]
+    [InlineData("*", "127.0.0.1 192.0.2.1", true)]
+    public async Task A_host_is_listed_by_its_name_or_by_every_address_of_it(string listed, string addresses, bool allowed)
+    {
+        await using var desk = await HttpDesk.OpenAsync(_ => Task.CompletedTask);
+        desk.Resolves = addresses;
+        desk.Options.Http.AllowedHosts.Add(listed.Replace("PORT", $"{desk.Url.Port}"));
+        desk.Send(Phase.Try, url: new Uri($"http://bank.test:{desk.Url.Port}/"));
+        var heard = Said(await desk.HeardAsync());
+        if (!allowed) heard.ShouldStartWith($"error host-not-allowed bank.test:{desk.Url.Port} ({addresses.Replace(" ", ", ")}) is not in Sagas:Http:AllowedHosts.");
+        else heard.ShouldBe("ok");
+        desk.Calls.ShouldBe(heard == "ok" ? 1 : 0);
+    }
+
+    [Theory]
+    [InlineData("127.0.0.1", true)]
+    [InlineData("::1 127.0.0.1", true)]
+    [InlineData("192.0.2.1", false)]
+    [InlineData("127.0.0.1 192.0.2.1", false)]
+    public async Task A_name_that_leads_elsewhere_is_no_way_out_of_this_machine(string addresses, bool allowed)
+    {
+        await using var desk = await HttpDesk.OpenAsync(_ => Task.CompletedTask);
+        desk.Definition.LoopbackOnly = true;
+        desk.Resolves = addresses;
+        desk.Send(Phase.Try, url: new Uri($"http://bank.test:{desk.Url.Port}/"));
+        var heard = Said(await desk.HeardAsync());
+        if (allowed) heard.ShouldBe("ok");
+        else heard.ShouldContain("is not this machine, and a definition put over REST may call no other. Nothing was sent");
+        desk.Calls.ShouldBe(allowed ? 1 : 0);
+    }
+
+    [Fact]
+    public async Task A_list_holds_for_definitions_put_over_REST_too()
+    {
+        await using var desk = await HttpDesk.OpenAsync(_ => Task.CompletedTask);
+        desk.Definition.LoopbackOnly = true;
+        desk.Options.Http.AllowedHosts.Add("bank.test");
+        desk.Send(Phase.Try);
+        Said(await desk.HeardAsync()).ShouldStartWith("error host-not-allowed 127.0.0.1");
+        desk.Options.Http.AllowedHosts.Add("127.0.0.1");
+        desk.Send(Phase.Try);
+        Said(await desk.HeardAsync()).ShouldBe("ok");
+        desk.Resolves = "192.0.2.1";
+        desk.Send(Phase.Try, url: new Uri("http://bank.test:9/"));
+        Said(await desk.HeardAsync()).ShouldStartWith("error host-not-allowed bank.test:9 (192.0.2.1) is not this machine");
+    }
+
+    [Theory, InlineData("bank.test"), InlineData("192.0.2.0/24"), InlineData("*"), InlineData(null)]
+    public async Task A_definition_put_over_REST_may_call_the_hosts_named_for_it(string? named)
+    {
+        await using var desk = await HttpDesk.OpenAsync(_ => Task.CompletedTask);
+        desk.Definition.LoopbackOnly = true;
+        if (named is not null) desk.Options.Http.RestHosts.Add(named);
+        desk.Resolves = "127.0.0.1 192.0.2.1";
+        desk.Send(Phase.Try, url: new Uri($"http://bank.test:{desk.Url.Port}/"));
+        Said(await desk.HeardAsync()).ShouldStartWith(named is null ? "error host-not-allowed" : "ok");
+    }
+
+    [Fact]
+    public async Task What_an_error_says_is_passed_on()
+    {
+        await using var desk = await HttpDesk.OpenAsync(async http =>
+        {
+            http.Response.StatusCode = 500;
+            await http.Response.WriteAsync("""{"detail":"The ledger is locked."}""");
+        });
+        desk.Send(Phase.Confirm);
+        Said(await desk.HeardAsync()).ShouldEndWith("answered 500: The ledger is locked.");
+    }
+
     [Fact]
     public async Task A_definition_for_this_machine_calls_no_other()
     {
@@ -218,8 +322,13 @@ public sealed class HttpTransportTests
                     Headers = [new("X-Shop", "7")], RefuseOn = [507],
                 },
             ], null, null);
-            _transport = new HttpTransport(Options, (_, _) => Definition, (_, happened, _) => _heard.Writer.WriteAsync(happened), Time, NullLogger.Instance);
+            _transport = new HttpTransport(Options, (_, _) => Definition, (_, happened, _) => _heard.Writer.WriteAsync(happened), Time, NullLogger.Instance,
+                (host, cancel) => Resolves is null ? Dns.GetHostAddressesAsync(host, cancel) : Task.FromResult(Resolves.Split(' ').Select(IPAddress.Parse).ToArray()));
         }
+
+        /// <summary>What every host name leads to; null: the system says.</summary>
+        public string? Resolves { get; set; }
+
 
         public SagasOptions Options { get; } = new();
         public ManualTime Time { get; } = new();
