@@ -104,6 +104,7 @@ public sealed class SagaTest : IAsyncDisposable
     public void CrashEngine()
     {
         _engineProcess.Kill();
+        _engine.CloseGauges();
         _engineProcess = new Process(_world, "engine");
         OpenEngine();
     }
@@ -152,6 +153,7 @@ public sealed class SagaTest : IAsyncDisposable
     {
         _engineProcess.Kill();
         _hostProcess.Kill();
+        _engine.CloseGauges();
         await _services.DisposeAsync();
     }
 

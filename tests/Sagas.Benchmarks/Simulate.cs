@@ -8,6 +8,7 @@ internal static class Simulate
 {
     public static int Run(string[] args)
     {
+        if (args is ["--mutants", ..]) return Mutants(args.Length > 1 ? Number(args[1]) : 60, args.Length > 2 ? Enum.Parse<Mutant>(args[2]) : null);
         var options = new SimulationOptions { Time = TimeSpan.FromSeconds(60), Log = Console.WriteLine };
         for (var i = 0; i < args.Length; i += 2)
         {
@@ -31,6 +32,19 @@ internal static class Simulate
         Console.WriteLine(report);
         if (report.Failure is not null) Console.WriteLine(report.Failure);
         return report.Failure is null ? 0 : 1;
+    }
+
+    /// <summary>Which broken world is noticed after how many seeds.</summary>
+    private static int Mutants(int most, Mutant? only)
+    {
+        var escaped = 0;
+        foreach (var mutant in Enum.GetValues<Mutant>().Where(mutant => mutant != Mutant.None && (only ?? mutant) == mutant))
+        {
+            var caught = Simulation.Catch(mutant, sagas: 60, most);
+            if (caught is null) escaped++;
+            Console.WriteLine(caught is var (seeds, fault) ? $"{mutant,-24}{seeds,4}  {fault}" : $"{mutant,-24} not caught in {most} seeds");
+        }
+        return escaped;
     }
 
     private static int Number(string text) => int.Parse(text, CultureInfo.InvariantCulture);

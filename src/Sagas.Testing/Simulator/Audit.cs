@@ -138,6 +138,18 @@ internal sealed class Audit(World world)
     /// <summary>Everything must have ended and everything must add up.</summary>
     public async Task FinishAsync(Node node)
     {
+        try
+        {
+            await FinishReadingAsync(node);
+        }
+        catch (StoreUnavailableException e)
+        {
+            Fault("P6", node.Name, $"what was stored cannot be read: {e.Message}");
+        }
+    }
+
+    private async Task FinishReadingAsync(Node node)
+    {
         if (!node.IsReady)
         {
             Fault("P7", node.Name, "the node does not start although nothing is wrong any more");

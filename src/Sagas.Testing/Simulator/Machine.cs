@@ -36,7 +36,8 @@ internal abstract class Machine(World world, string name)
     public void Start()
     {
         if (Process is { Alive: true }) return;
-        var process = Process = new Process(World.Scheduler, Name) { Offset = _clock, Loses = Breaks == Mutant.LoseTimer ? () => World.Chance.Next(50) == 0 : null };
+        Forget();
+        var process = Process = new Process(World.Scheduler, Name) { Offset = _clock, Loses = Breaks == Mutant.LoseTimer ? () => World.Chance.Next(10) == 0 : null };
         var disk = Disk;
         if (Breaks == Mutant.CutOneRecordTooMany) disk.CutEnd("/data/sagas");
         disk.Ask = (call, path) => process.Alive ? Asked(call, path) : (DiskFault.Error, new SimulatedCrashException());
@@ -92,6 +93,11 @@ internal abstract class Machine(World world, string name)
 
     /// <summary>The mistakes of this machine's journal.</summary>
     protected abstract Mutant Breaks { get; }
+
+    /// <summary>The process's life before is over for good.</summary>
+    public virtual void Forget()
+    {
+    }
 
     protected abstract Task BootAsync(Process process, IJournalFiles files);
 
@@ -183,6 +189,8 @@ internal sealed class Node(World world, string name) : Machine(world, name)
     }
 
     protected override Mutant Breaks => World.Mutant;
+
+    public override void Forget() => Engine?.CloseGauges();
 
     public ValueTask ReceiveAsync(ReplyBatch batch) => Engine!.ReceiveAsync(batch);
 }

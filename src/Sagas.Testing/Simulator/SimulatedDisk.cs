@@ -175,7 +175,7 @@ internal sealed class SimulatedDisk : IJournalFiles
     {
         lock (gate)
         {
-            var last = seen.Where(file => Path.GetDirectoryName(file.Key) == directory && file.Key.EndsWith(".segment", StringComparison.Ordinal)).MaxBy(file => file.Key, StringComparer.Ordinal);
+            var last = seen.Where(file => Path.GetDirectoryName(file.Key) == directory && file.Key.EndsWith(".segment", StringComparison.Ordinal)).OrderBy(file => file.Key, StringComparer.Ordinal).LastOrDefault();
             if (last.Key is null) return;
             var end = last.Value.Seen.Bytes.AsSpan().LastIndexOfAnyExcept((byte)0);
             if (end > 200) last.Value.Seen.From(end - 8).Clear();

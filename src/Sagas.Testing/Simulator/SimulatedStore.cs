@@ -35,11 +35,11 @@ internal sealed class SimulatedStore(World world, Machine node, Process process,
         var committing = inner.CommitAsync(commits, cancel).AsTask();
         if (world.Mutant == Mutant.DispatchBeforeCommit) return [.. commits.Select(_ => CommitOutcome.Committed)];
         var outcomes = await committing;
-        if (world.Mutant == Mutant.DropVersionCheck) return [.. commits.Select(_ => CommitOutcome.Committed)];
         if (!process.Alive) await World.Never;
         for (var i = 0; i < commits.Count; i++)
             if (outcomes[i] == CommitOutcome.Committed) world.Audit.Committed(commits[i].State);
         world.Trace("commit", process.Name, commits.Count);
+        if (world.Mutant == Mutant.DropVersionCheck) outcomes = [.. commits.Select(_ => CommitOutcome.Committed)];
         if (faults.Strikes(Fault.CrashAfterCommit)) await world.CrashHereAsync(process, Fault.CrashAfterCommit);
         await world.PassAsync(process, TimeSpan.Zero);
         if (faults.Strikes(Fault.CommitAnswerLost)) throw new StoreUnavailableException("The store did it and does not say so.");
@@ -89,8 +89,8 @@ internal sealed class SimulatedBarrier(World world, Process process, IBarrierSto
         if (IsForgotten(row)) return;
         try
         {
-            var writing = inner.WriteAsync(row, cancel).AsTask();
-            if (world.Mutant != Mutant.ReplyBeforeRow) await writing;
+            if (world.Mutant == Mutant.ReplyBeforeRow) _ = LateAsync(row);
+            else await inner.WriteAsync(row, cancel);
         }
         catch (JournalFailedException)
         {
@@ -103,6 +103,12 @@ internal sealed class SimulatedBarrier(World world, Process process, IBarrierSto
     }
 
     public ValueTask DisposeAsync() => inner.DisposeAsync();
+
+    private async Task LateAsync(BarrierRow row)
+    {
+        await world.PassAsync(process, 200.Milliseconds());
+        await inner.WriteAsync(row, CancellationToken.None);
+    }
 
     private bool IsForgotten(BarrierRow row) => world.Mutant switch
     {

@@ -55,16 +55,16 @@ internal sealed class World
             Scheduler.After(null, Settings.Rush * Chance.NextDouble(), () => _ = CustomerAsync(client));
         }
         var end = Scheduler.Now + Settings.Rush + 10.Seconds();
-        while (Scheduler.Now < end)
+        while (Scheduler.Now < end && Audit.Faults.Count == 0)
         {
             Scheduler.RunUntil(Scheduler.Now + 1.Seconds());
             foreach (var machine in _machines) machine.Tick();
             if (Faults.Strikes(Fault.Partition)) Part();
         }
         Calm();
-        // A clock that was set back by an hour keeps everybody waiting for it.
-        var patience = Scheduler.Now + 6.Hours();
-        while (Scheduler.Now < patience && !IsOver())
+        // A clock that was set back keeps everybody waiting for it.
+        var patience = Scheduler.Now + 10.Minutes() + (Faults.Hits[(int)Fault.ClockJump] > 0 ? 2.Hours() : TimeSpan.Zero);
+        while (Scheduler.Now < patience && Audit.Faults.Count == 0 && !IsOver())
         {
             Scheduler.RunUntil(Scheduler.Now + 5.Seconds());
             foreach (var machine in _machines) machine.Tick();
@@ -74,6 +74,7 @@ internal sealed class World
         Node.CutPower();
         Scheduler.RunUntil(Scheduler.Now + 10.Seconds());
         Finish(Audit.FinishAsync(Node));
+        foreach (var machine in _machines) machine.Forget();
     }
 
     /// <summary>What a node has at its start.</summary>
