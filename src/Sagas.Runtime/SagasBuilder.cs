@@ -67,7 +67,9 @@ public static class SagasServices
             {
                 foreach (var one in configuration["Sagas:" + key]?.Split(';', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries) ?? []) list.Add(one);
             }
-        }).ValidateDataAnnotations().ValidateOnStart();
+        }).ValidateDataAnnotations()
+            .Validate(static options => options.Http.PerHost is >= 1 and <= 65536, "Sagas:Http:PerHost must lie between 1 and 65536.")     // annotations do not reach that deep
+            .ValidateOnStart();
         services.TryAddSingleton(TimeProvider.System);
         services.TryAddSingleton(static s =>
         {

@@ -135,10 +135,10 @@ public class LayoutTests
     }
 
     [Fact]
-    public void Each_folder_of_the_tests_is_named_after_a_project_of_src_or_is_the_examples()
+    public void Each_folder_of_the_tests_is_named_after_a_project_of_src_or_is_the_examples_or_the_dashboard()
     {
         var projects = Projects("src").Select(path => Path.GetFileNameWithoutExtension(path)).Select(name => name.StartsWith("Sagas.", StringComparison.Ordinal) ? name["Sagas.".Length..] : name);
-        Folders(Path.Combine(Root, "tests", "Sagas.Tests")).Select(path => Path.GetFileName(path)).Except(projects).Except(["Examples"]).ShouldBeEmpty();
+        Folders(Path.Combine(Root, "tests", "Sagas.Tests")).Select(path => Path.GetFileName(path)).Except(projects).Except(["Examples", "Dashboard"]).ShouldBeEmpty();
     }
 
     [Fact]

@@ -10,9 +10,10 @@ import { Dialog, Json, Status, StepSign, waits } from './parts'
 import { HistoryLine } from './history'
 
 export type Act = 'retry' | 'cancel' | 'pause' | 'resume' | 'terminate'
-export type Doing = { act: Act; sagas: Summary[] } | { act: 'resolve'; saga: Saga; step: string }
+export type Doing = { act: Act; sagas: Target[] } | { act: 'resolve'; saga: Saga; step: string }
 
-type Known = Pick<Summary, 'id' | 'status' | 'paused' | 'committed'> & { nextAttemptAt?: string | null; step?: string | null }
+/** As much of a saga as an action needs to know. */
+type Target = Pick<Summary, 'id' | 'status' | 'paused' | 'committed' | 'nextAttemptAt' | 'step' | 'waitingFor'>
 
 export const acts: Record<Act, { word: string; icon: IconName; danger?: true }> = {
   retry: { word: 'Retry now', icon: 'retry' }, cancel: { word: 'Cancel', icon: 'back' }, pause: { word: 'Pause', icon: 'paused' },
@@ -20,7 +21,7 @@ export const acts: Record<Act, { word: string; icon: IconName; danger?: true }> 
 }
 
 /** Why an action does not fit a saga as it stands; null: it does. The server has the last word. */
-export function unfit(act: Act, saga: Known): string | null {
+export function unfit(act: Act, saga: Target): string | null {
   if (isEnded(saga.status)) return 'it has ended'
   switch (act) {
     case 'retry': return saga.nextAttemptAt === null ? 'nothing waits for a next attempt' : null
@@ -88,7 +89,7 @@ export function ReasonForm({ word, icon, danger = false, busy, error, children, 
   )
 }
 
-function OneDialog({ act, saga, close }: { act: Act; saga: Summary; close: () => void }) {
+function OneDialog({ act, saga, close }: { act: Act; saga: Target; close: () => void }) {
   const { word, icon, danger = false } = acts[act]
   const [done, setDone] = useState<number | null>(null)
   const [busy, setBusy] = useState(false)
@@ -150,9 +151,9 @@ export function Effect({ id, after, close }: { id: string; after: number; close:
   )
 }
 
-interface Outcome { saga: Summary; fault: string | null; now: Saga | null }
+interface Outcome { saga: Target; fault: string | null; now: Saga | null }
 
-function ManyDialog({ act, sagas, close }: { act: Act; sagas: Summary[]; close: () => void }) {
+function ManyDialog({ act, sagas, close }: { act: Act; sagas: Target[]; close: () => void }) {
   const { word, icon, danger = false } = acts[act]
   const fit = sagas.filter(saga => unfit(act, saga) === null)
   const not = sagas.filter(saga => unfit(act, saga) !== null)
@@ -206,8 +207,8 @@ function ManyDialog({ act, sagas, close }: { act: Act; sagas: Summary[]; close: 
 
 function ResolveDialog({ saga, step: name, close }: { saga: Saga; step: string; close: () => void }) {
   const step = saga.steps.find(each => each.name === name)!
-  const second = step.status === 'Confirming' || step.status === 'Cancelling' || step.status === 'Compensating'
-  const phase = step.status === 'Confirming' ? 'confirm' : step.status === 'Cancelling' ? 'cancel' : step.status === 'Compensating' ? 'compensation' : step.status === 'Trying' ? 'try' : 'do'
+  const phase = step.phase ?? 'do'
+  const second = phase === 'confirm' || phase === 'cancel' || phase === 'compensate'
   const [outcome, setOutcome] = useState<'done' | 'notDone'>('done')
   const [result, setResult] = useState('')
   const [done, setDone] = useState<number | null>(null)

@@ -82,7 +82,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description Over 256 KiB (a batch: 16 MiB). */
+                /** @description Over 256 KiB (a definition: 1 MiB, a batch: 16 MiB). */
                 413: {
                     headers: {
                         [name: string]: unknown;
@@ -205,7 +205,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description Over 256 KiB (a batch: 16 MiB). */
+                /** @description Over 256 KiB (a definition: 1 MiB, a batch: 16 MiB). */
                 413: {
                     headers: {
                         [name: string]: unknown;
@@ -277,6 +277,8 @@ export interface paths {
                     tag?: string[];
                     /** @description The step a saga is at. */
                     step?: string;
+                    /** @description The code of an error that an unfinished saga has; with `step`, that this step has. */
+                    error?: string;
                     /** @description The start of an id, or a whole tag value. */
                     q?: string;
                     /** @description Started then or later. */
@@ -359,6 +361,8 @@ export interface paths {
                     tag?: string[];
                     /** @description The step a saga is at. */
                     step?: string;
+                    /** @description The code of an error that an unfinished saga has; with `step`, that this step has. */
+                    error?: string;
                     /** @description The start of an id, or a whole tag value. */
                     q?: string;
                     /** @description Started then or later. */
@@ -576,6 +580,170 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/sagas/{id}/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A saga live: now, at each change, and its end */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description The saga's id. */
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description A stream of server-sent events. The data of each is JSON: `saga` a SagaSummary, `end` a SagaSummary. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "text/event-stream": string;
+                    };
+                };
+                /** @description Something in the request does not fit; `detail` names it. */
+                400: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Not there. */
+                404: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The engine is full; see Retry-After. */
+                429: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The store does not answer; see Retry-After. */
+                503: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Any other error. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/feed": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Sagas that match, as they change, and numbers each second */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description Any of these statuses. */
+                    status?: ("Running" | "Confirming" | "Compensating" | "Stuck" | "Completed" | "Compensated" | "Terminated")[];
+                    /** @description The definition's name. */
+                    definition?: string;
+                    /** @description `key:value`, as often as needed. */
+                    tag?: string[];
+                    /** @description The step a saga is at. */
+                    step?: string;
+                    /** @description The code of an error that an unfinished saga has; with `step`, that this step has. */
+                    error?: string;
+                    /** @description The start of an id, or a whole tag value. */
+                    q?: string;
+                    /** @description Started then or later. */
+                    startedAfter?: string;
+                    /** @description Started before then. */
+                    startedBefore?: string;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description A stream of server-sent events. The data of each is JSON: `saga` a SagaSummary, `stats` a Stats, `missed` a Missed. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "text/event-stream": string;
+                    };
+                };
+                /** @description Something in the request does not fit; `detail` names it. */
+                400: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The engine is full; see Retry-After. */
+                429: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Any other error. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/sagas/{id}/cancel": {
         parameters: {
             query?: never;
@@ -632,7 +800,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The saga's state does not allow it. */
+                /** @description The state of the saga or of the definitions does not allow it. */
                 409: {
                     headers: {
                         [name: string]: unknown;
@@ -641,7 +809,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description Over 256 KiB (a batch: 16 MiB). */
+                /** @description Over 256 KiB (a definition: 1 MiB, a batch: 16 MiB). */
                 413: {
                     headers: {
                         [name: string]: unknown;
@@ -750,7 +918,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The saga's state does not allow it. */
+                /** @description The state of the saga or of the definitions does not allow it. */
                 409: {
                     headers: {
                         [name: string]: unknown;
@@ -759,7 +927,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description Over 256 KiB (a batch: 16 MiB). */
+                /** @description Over 256 KiB (a definition: 1 MiB, a batch: 16 MiB). */
                 413: {
                     headers: {
                         [name: string]: unknown;
@@ -868,7 +1036,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The saga's state does not allow it. */
+                /** @description The state of the saga or of the definitions does not allow it. */
                 409: {
                     headers: {
                         [name: string]: unknown;
@@ -877,7 +1045,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description Over 256 KiB (a batch: 16 MiB). */
+                /** @description Over 256 KiB (a definition: 1 MiB, a batch: 16 MiB). */
                 413: {
                     headers: {
                         [name: string]: unknown;
@@ -986,7 +1154,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The saga's state does not allow it. */
+                /** @description The state of the saga or of the definitions does not allow it. */
                 409: {
                     headers: {
                         [name: string]: unknown;
@@ -995,7 +1163,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description Over 256 KiB (a batch: 16 MiB). */
+                /** @description Over 256 KiB (a definition: 1 MiB, a batch: 16 MiB). */
                 413: {
                     headers: {
                         [name: string]: unknown;
@@ -1104,7 +1272,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The saga's state does not allow it. */
+                /** @description The state of the saga or of the definitions does not allow it. */
                 409: {
                     headers: {
                         [name: string]: unknown;
@@ -1113,7 +1281,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description Over 256 KiB (a batch: 16 MiB). */
+                /** @description Over 256 KiB (a definition: 1 MiB, a batch: 16 MiB). */
                 413: {
                     headers: {
                         [name: string]: unknown;
@@ -1224,7 +1392,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The saga's state does not allow it. */
+                /** @description The state of the saga or of the definitions does not allow it. */
                 409: {
                     headers: {
                         [name: string]: unknown;
@@ -1233,7 +1401,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description Over 256 KiB (a batch: 16 MiB). */
+                /** @description Over 256 KiB (a definition: 1 MiB, a batch: 16 MiB). */
                 413: {
                     headers: {
                         [name: string]: unknown;
@@ -1346,7 +1514,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The saga's state does not allow it. */
+                /** @description The state of the saga or of the definitions does not allow it. */
                 409: {
                     headers: {
                         [name: string]: unknown;
@@ -1355,7 +1523,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description Over 256 KiB (a batch: 16 MiB). */
+                /** @description Over 256 KiB (a definition: 1 MiB, a batch: 16 MiB). */
                 413: {
                     headers: {
                         [name: string]: unknown;
@@ -1453,6 +1621,51 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/definitions/schema": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The JSON Schema of a definition */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Schema"];
+                    };
+                };
+                /** @description Any other error. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/definitions/{name}": {
         parameters: {
             query?: never;
@@ -1514,7 +1727,97 @@ export interface paths {
                 };
             };
         };
-        put?: never;
+        /** Add a definition in JSON */
+        put: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description The definition's name. */
+                    name: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["DefinitionJson"];
+                };
+            };
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Definition"];
+                    };
+                };
+                /** @description Done. */
+                201: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Definition"];
+                    };
+                };
+                /** @description Something in the request does not fit; `detail` names it. */
+                400: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The state of the saga or of the definitions does not allow it. */
+                409: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Over 256 KiB (a definition: 1 MiB, a batch: 16 MiB). */
+                413: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Not JSON. */
+                415: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The store does not answer; see Retry-After. */
+                503: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Any other error. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
         post?: never;
         delete?: never;
         options?: never;
@@ -1601,10 +1904,13 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Numbers of the last minute */
+        /** Numbers: counts of all sagas, rates of this node's last minute */
         get: {
             parameters: {
-                query?: never;
+                query?: {
+                    /** @description The definition's name. */
+                    definition?: string;
+                };
                 header?: never;
                 path?: never;
                 cookie?: never;
@@ -1620,8 +1926,271 @@ export interface paths {
                         "application/json": components["schemas"]["Stats"];
                     };
                 };
+                /** @description Not there. */
+                404: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
                 /** @description The store does not answer; see Retry-After. */
                 503: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Any other error. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/stats/definitions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The same numbers for each definition */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["StatsByDefinition"];
+                    };
+                };
+                /** @description The store does not answer; see Retry-After. */
+                503: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Any other error. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/stats/series": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** This node's numbers over time, since it started: 5 seconds apart up to 15 minutes, else a minute */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description The definition's name. */
+                    definition?: string;
+                    /** @description How far back. Default 15. */
+                    minutes?: number;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["StatsSeries"];
+                    };
+                };
+                /** @description Something in the request does not fit; `detail` names it. */
+                400: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Not there. */
+                404: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Any other error. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/failures": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What fails, grouped: this node's unfinished sagas, and those that ended in the last 24 hours since it started */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description The definition's name. */
+                    definition?: string;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Failures"];
+                    };
+                };
+                /** @description Not there. */
+                404: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Any other error. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/waiting": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** This node's steps that wait, the longest first */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description Any of these statuses. */
+                    status?: ("Running" | "Confirming" | "Compensating" | "Stuck" | "Completed" | "Compensated" | "Terminated")[];
+                    /** @description The definition's name. */
+                    definition?: string;
+                    /** @description `key:value`, as often as needed. */
+                    tag?: string[];
+                    /** @description The step a saga is at. */
+                    step?: string;
+                    /** @description The code of an error that an unfinished saga has; with `step`, that this step has. */
+                    error?: string;
+                    /** @description The start of an id, or a whole tag value. */
+                    q?: string;
+                    /** @description Started then or later. */
+                    startedAfter?: string;
+                    /** @description Started before then. */
+                    startedBefore?: string;
+                    /** @description For what a step waits. Default: anything. */
+                    kind?: "retry" | "reply" | "timer" | "signal" | "operator";
+                    /** @description The most items. Default 50. */
+                    limit?: number;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Waiting"];
+                    };
+                };
+                /** @description Something in the request does not fit; `detail` names it. */
+                400: {
                     headers: {
                         [name: string]: unknown;
                     };
@@ -1834,7 +2403,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description Over 256 KiB (a batch: 16 MiB). */
+                /** @description Over 256 KiB (a definition: 1 MiB, a batch: 16 MiB). */
                 413: {
                     headers: {
                         [name: string]: unknown;
@@ -1929,19 +2498,33 @@ export interface components {
             waitingFor: string | null;
             input: unknown;
             result: unknown;
+            /** Format: date-time */
+            deadline: string | null;
+            actions: ("cancel" | "retry" | "pause" | "resume" | "terminate" | "resolve")[];
             steps: {
                 name: string;
-                kind: string | null;
+                /** @enum {string|null} */
+                kind: "tcc" | "do" | "check" | "delay" | "wait" | "child" | "foreach" | null;
                 /** @enum {string} */
                 status: "Pending" | "Trying" | "Tried" | "Confirming" | "Confirmed" | "Cancelling" | "Cancelled" | "Doing" | "Done" | "Compensating" | "Compensated" | "Waiting" | "Skipped" | "Refused" | "Failed";
                 stuck: boolean;
+                /** @enum {string|null} */
+                phase: "try" | "confirm" | "cancel" | "do" | "compensate" | "check" | null;
+                /** @enum {string} */
+                first: "none" | "run" | "held" | "ok" | "no";
+                /** @enum {string} */
+                second: "none" | "run" | "held" | "ok" | "no";
                 attempts: number;
+                failures: number;
                 /** Format: date-time */
                 nextAttemptAt: string | null;
+                /** Format: date-time */
+                timesOutAt: string | null;
                 /** Format: date-time */
                 startedAt: string | null;
                 /** Format: date-time */
                 finishedAt: string | null;
+                command: unknown;
                 result: unknown;
                 error: {
                     step: string | null;
@@ -1951,66 +2534,77 @@ export interface components {
                 after: string[];
             }[];
         };
-        SagaPage: {
-            items: {
-                id: string;
-                definition: string;
-                version: number;
-                /** @enum {string} */
-                status: "Running" | "Confirming" | "Compensating" | "Stuck" | "Completed" | "Compensated" | "Terminated";
-                paused: boolean;
-                mixed: boolean;
-                priority: number;
-                /** Format: date-time */
-                startedAt: string;
-                /** Format: date-time */
-                updatedAt: string;
-                /** Format: date-time */
-                committedAt: string | null;
-                /** Format: date-time */
-                finishedAt: string | null;
-                traceId: string | null;
-                tags: {
-                    [key: string]: string;
-                };
-                error: {
-                    step: string | null;
-                    code: string;
-                    message: string;
-                } | null;
-                waitingFor: string | null;
-                committed: boolean;
+        SagaSummary: {
+            id: string;
+            definition: string;
+            version: number;
+            /** @enum {string} */
+            status: "Running" | "Confirming" | "Compensating" | "Stuck" | "Completed" | "Compensated" | "Terminated";
+            paused: boolean;
+            mixed: boolean;
+            priority: number;
+            /** Format: date-time */
+            startedAt: string;
+            /** Format: date-time */
+            updatedAt: string;
+            /** Format: date-time */
+            committedAt: string | null;
+            /** Format: date-time */
+            finishedAt: string | null;
+            traceId: string | null;
+            tags: {
+                [key: string]: string;
+            };
+            error: {
                 step: string | null;
-                attempts: number | null;
-                /** Format: date-time */
-                nextAttemptAt: string | null;
-                steps: {
-                    name: string;
-                    /** @enum {string} */
-                    status: "Pending" | "Trying" | "Tried" | "Confirming" | "Confirmed" | "Cancelling" | "Cancelled" | "Doing" | "Done" | "Compensating" | "Compensated" | "Waiting" | "Skipped" | "Refused" | "Failed";
-                    /** @enum {string} */
-                    first: "none" | "run" | "held" | "ok" | "no";
-                    /** @enum {string} */
-                    second: "none" | "run" | "held" | "ok" | "no";
-                }[];
+                code: string;
+                message: string;
+            } | null;
+            waitingFor: string | null;
+            committed: boolean;
+            step: string | null;
+            /** @enum {string|null} */
+            phase: "try" | "confirm" | "cancel" | "do" | "compensate" | "check" | null;
+            stepError: {
+                step: string | null;
+                code: string;
+                message: string;
+            } | null;
+            attempts: number | null;
+            /** Format: date-time */
+            nextAttemptAt: string | null;
+            steps: {
+                name: string;
+                /** @enum {string} */
+                status: "Pending" | "Trying" | "Tried" | "Confirming" | "Confirmed" | "Cancelling" | "Cancelled" | "Doing" | "Done" | "Compensating" | "Compensated" | "Waiting" | "Skipped" | "Refused" | "Failed";
+                /** @enum {string} */
+                first: "none" | "run" | "held" | "ok" | "no";
+                /** @enum {string} */
+                second: "none" | "run" | "held" | "ok" | "no";
             }[];
+        };
+        SagaPage: {
+            items: components["schemas"]["SagaSummary"][];
             next: string | null;
         };
         HistoryPage: {
-            items: {
-                seq: number;
-                /** Format: date-time */
-                time: string;
-                event: string;
-                step: string | null;
-                phase: string | null;
-                attempt: number | null;
-                outcome: string | null;
-                detail: string | null;
-                by: string | null;
-                reason: string | null;
-            }[];
+            items: components["schemas"]["HistoryEntry"][];
             next: string | null;
+        };
+        HistoryEntry: {
+            seq: number;
+            /** Format: date-time */
+            time: string;
+            event: string;
+            step: string | null;
+            /** @enum {string|null} */
+            phase: "try" | "confirm" | "cancel" | "do" | "compensate" | "check" | null;
+            attempt: number | null;
+            /** @enum {string|null} */
+            outcome: "ok" | "refused" | "error" | "busy" | null;
+            detail: string | null;
+            by: string | null;
+            reason: string | null;
         };
         Counts: {
             byStatus: {
@@ -2036,6 +2630,8 @@ export interface components {
             startedPerSecond: number;
             completedPerSecond: number;
             compensatedPerSecond: number;
+            terminatedPerSecond: number;
+            failedPerSecond: number;
             latencyMs: {
                 p50: number;
                 p95: number;
@@ -2044,17 +2640,120 @@ export interface components {
             /** Format: date-time */
             oldestUnfinishedAt: string | null;
         };
-        Definitions: {
+        StatsByDefinition: {
             items: {
-                name: string;
+                definition: string;
                 version: number;
-                /** @enum {string} */
-                source: "code" | "file" | "rest";
-                fingerprint: string;
-                timeout: string | null;
-                pivot: string | null;
-                steps: components["schemas"]["DefinitionStep"][];
+                stats: components["schemas"]["Stats"];
             }[];
+        };
+        StatsSeries: {
+            definition: string | null;
+            span: string;
+            items: {
+                /** Format: date-time */
+                time: string;
+                startedPerSecond: number;
+                completedPerSecond: number;
+                compensatedPerSecond: number;
+                terminatedPerSecond: number;
+                failedPerSecond: number;
+                latencyMs: {
+                    p50: number;
+                    p95: number;
+                    p99: number;
+                } | null;
+                inFlight: {
+                    Running: number;
+                    Confirming: number;
+                    Compensating: number;
+                    Stuck: number;
+                };
+            }[];
+        };
+        Failures: {
+            window: string;
+            span: string;
+            omitted: number;
+            items: components["schemas"]["FailureGroup"][];
+        };
+        FailureGroup: {
+            definition: string;
+            version: number;
+            step: string | null;
+            /** @enum {string|null} */
+            phase: "try" | "confirm" | "cancel" | "do" | "compensate" | "check" | null;
+            code: string;
+            message: string;
+            refused: boolean;
+            count: number;
+            byStatus: {
+                Running: number;
+                Confirming: number;
+                Compensating: number;
+                Stuck: number;
+                Completed: number;
+                Compensated: number;
+                Terminated: number;
+            };
+            attempts: number;
+            /** Format: date-time */
+            firstAt: string;
+            /** Format: date-time */
+            lastAt: string;
+            series: number[];
+        };
+        Waiting: {
+            byKind: {
+                retry: number;
+                reply: number;
+                timer: number;
+                signal: number;
+                operator: number;
+            };
+            items: components["schemas"]["WaitingStep"][];
+        };
+        WaitingStep: {
+            saga: string;
+            definition: string;
+            version: number;
+            /** @enum {string} */
+            status: "Running" | "Confirming" | "Compensating" | "Stuck" | "Completed" | "Compensated" | "Terminated";
+            paused: boolean;
+            step: string;
+            /** @enum {string|null} */
+            phase: "try" | "confirm" | "cancel" | "do" | "compensate" | "check" | null;
+            /** @enum {string} */
+            kind: "retry" | "reply" | "timer" | "signal" | "operator";
+            waitingFor: string | null;
+            /** Format: date-time */
+            since: string;
+            /** Format: date-time */
+            dueAt: string | null;
+            attempts: number;
+            failures: number;
+            stuck: boolean;
+            error: {
+                step: string | null;
+                code: string;
+                message: string;
+            } | null;
+        };
+        Missed: {
+            count: number;
+        };
+        Definitions: {
+            items: components["schemas"]["DefinitionSummary"][];
+        };
+        DefinitionSummary: {
+            name: string;
+            version: number;
+            /** @enum {string} */
+            source: "code" | "file" | "rest";
+            fingerprint: string;
+            timeout: string | null;
+            pivot: string | null;
+            steps: components["schemas"]["DefinitionStep"][];
         };
         Definition: {
             name: string;
@@ -2066,13 +2765,50 @@ export interface components {
             pivot: string | null;
             steps: components["schemas"]["DefinitionStep"][];
             versions: number[];
+            inFlight: {
+                byVersion: {
+                    version: number;
+                    sagas: number;
+                }[];
+                byStatus: {
+                    Running: number;
+                    Confirming: number;
+                    Compensating: number;
+                    Stuck: number;
+                };
+                steps: {
+                    name: string;
+                    first: number;
+                    second: number;
+                    held: number;
+                    retrying: number;
+                    stuck: number;
+                }[];
+            };
             inputSchema: unknown;
             resultSchema: unknown;
+            json: unknown;
+        };
+        Graph: {
+            name: string;
+            version: number;
+            steps: components["schemas"]["DefinitionStep"][];
+            timeout?: string;
         };
         DefinitionStep: {
             name: string;
-            kind: string;
+            /** @enum {string} */
+            kind: "tcc" | "do" | "check" | "delay" | "wait" | "child" | "foreach";
             after: string[];
+            pivot: boolean;
+            readOnly: boolean;
+            timeout: string;
+            retry: {
+                attempts: number;
+                first: string;
+                max: string;
+                factor: number;
+            };
             participant?: string;
             try?: string;
             confirm?: string;
@@ -2080,25 +2816,92 @@ export interface components {
             do?: string;
             compensate?: string;
             check?: string;
-            pivot: boolean;
-            readOnly: boolean;
-            timeout?: string;
-            retry?: {
-                attempts: number;
-                first: string;
-                max: string;
-                factor: number;
+            callbackWithin?: string;
+            noRetryOn?: string[];
+            refuseOn?: number[];
+            headers?: {
+                [key: string]: string;
             };
         };
-        Graph: {
-            name: string;
+        /** Saga definition */
+        DefinitionJson: {
+            /** @description The definition's name. */
+            name: components["schemas"]["DefinitionJson"]["$defs"]["name"];
+            /** @description A saga keeps the version it started with. */
             version: number;
-            timeout?: string;
-            steps: components["schemas"]["DefinitionStep"][];
+            /** @description How long a saga may take to its commit point. Default: no limit. */
+            timeout?: components["schemas"]["DefinitionJson"]["$defs"]["duration"];
+            /** @description Sent with every command over HTTP. */
+            headers?: components["schemas"]["DefinitionJson"]["$defs"]["headers"];
+            /** @description In any order; 'after' makes the graph. */
+            steps: components["schemas"]["DefinitionJson"]["$defs"]["step"][];
+            /** @description The saga's result: any JSON; '$.path' is replaced by what it points to, '{$.path}' in a longer string by its text, '$$' writes '$'. Default: null. */
+            result?: unknown;
+            $defs: {
+                name: string;
+                /** @description ISO 8601, longer than zero and at most 3650 days. */
+                duration: string;
+                /** @description An http or https URL, or bus:participant/command. */
+                address: string;
+                /** @description Not Saga-*, Content-*, Idempotency-Key, traceparent, Host, Connection or Transfer-Encoding. */
+                headers: {
+                    [key: string]: string;
+                };
+                step: {
+                    /** @description Unique in the definition. */
+                    name: components["schemas"]["DefinitionJson"]["$defs"]["name"];
+                    /** @description A reservation: tried, then confirmed or cancelled. */
+                    tcc?: {
+                        /** @description Reserves. */
+                        try: components["schemas"]["DefinitionJson"]["$defs"]["address"];
+                        /** @description Keeps what was reserved. Absent: nothing to call. */
+                        confirm?: components["schemas"]["DefinitionJson"]["$defs"]["address"];
+                        /** @description Gives it back. Absent: nothing to call. */
+                        cancel?: components["schemas"]["DefinitionJson"]["$defs"]["address"];
+                    };
+                    /** @description A plain step: done at once. */
+                    step?: {
+                        /** @description Does it. */
+                        do: components["schemas"]["DefinitionJson"]["$defs"]["address"];
+                        /** @description Undoes it. Absent: nothing to call. */
+                        compensate?: components["schemas"]["DefinitionJson"]["$defs"]["address"];
+                    };
+                    /** @description The steps it comes after. Default: it starts at once. */
+                    after?: components["schemas"]["DefinitionJson"]["$defs"]["name"][];
+                    /** @description The command: any JSON, mapped as 'result' is. Default: the saga's whole input. */
+                    input?: unknown;
+                    /** @description The point of no return; at most one. */
+                    pivot?: boolean;
+                    /** @description It changes nothing. */
+                    readOnly?: boolean;
+                    /** @description How long one attempt may take. Default PT10S. */
+                    timeout?: components["schemas"]["DefinitionJson"]["$defs"]["duration"];
+                    /** @description How an unknown outcome is asked again. */
+                    retry?: {
+                        /** @description All tries, the first included. Default 5. */
+                        attempts?: number;
+                        /** @description The first delay. Default PT0.2S. */
+                        first?: components["schemas"]["DefinitionJson"]["$defs"]["duration"];
+                        /** @description The longest delay. Default PT30S. */
+                        max?: components["schemas"]["DefinitionJson"]["$defs"]["duration"];
+                        /** @description By what each delay grows. Default 2. */
+                        factor?: number;
+                    };
+                    /** @description Added to the saga's; the step's win. */
+                    headers?: components["schemas"]["DefinitionJson"]["$defs"]["headers"];
+                    /** @description Further HTTP statuses that mean refused. */
+                    refuseOn?: number[];
+                    /** @description Within what time the outcome follows a 202. Default PT10M. */
+                    callbackWithin?: components["schemas"]["DefinitionJson"]["$defs"]["duration"];
+                } & (unknown | unknown);
+            };
         };
+        /** @description A JSON Schema, 2020-12. */
+        Schema: Record<string, never>;
         Health: {
             status: string;
-            store?: string;
+            /** @enum {string} */
+            store?: "good" | "low" | "down";
             detail?: string | null;
         };
         /** @description The saga's input: any JSON that fits the definition's input schema. */
@@ -2143,6 +2946,10 @@ export interface components {
             parameter?: string;
             path?: string;
             traceId?: string;
+            errors?: {
+                path: string;
+                message: string;
+            }[];
         };
         "book-trip.input": {
             city: string;

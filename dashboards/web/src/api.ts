@@ -7,14 +7,16 @@ import { operator } from './prefs'
 type Schemas = components['schemas']
 export type Saga = Schemas['Saga']
 export type SagaStep = Saga['steps'][number]
-export type Summary = Schemas['SagaPage']['items'][number]
+export type Summary = Schemas['SagaSummary']
 export type SagaStatus = Saga['status']
 export type StepStatus = SagaStep['status']
-export type HistoryEntry = Schemas['HistoryPage']['items'][number]
+export type HistoryEntry = Schemas['HistoryEntry']
 export type Definition = Schemas['Definition']
-export type DefinitionLine = Schemas['Definitions']['items'][number]
-export type DefinitionStep = Schemas['DefinitionStep']
+/** A step as far as it is known: of a definition that is no longer loaded only the graph is left. */
+export type DefinitionStep = Partial<Schemas['DefinitionStep']> & Pick<Schemas['DefinitionStep'], 'name' | 'kind' | 'after' | 'pivot' | 'readOnly'>
 export type Stats = Schemas['Stats']
+export type FailureGroup = Schemas['FailureGroup']
+export type WaitingStep = Schemas['WaitingStep']
 export type Problem = Schemas['Problem']
 
 /** The directory that the page was served from: the API stands beside it, under any path base. */

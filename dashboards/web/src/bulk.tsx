@@ -8,7 +8,7 @@ import { request } from './rest'
 import { to } from './route'
 import { count, now } from './time'
 
-export interface Operation { id: string; action: string; filter: Record<string, unknown>; reason: string; by?: string; startedAt?: string; finishedAt?: string | null; status: 'running' | 'done' | 'cancelled'; matched: number; done: number; failed: number; errors: unknown[] }
+export interface Operation { id: string; action: string; filter: Record<string, unknown>; reason: string; by?: string; startedAt?: string; finishedAt?: string | null; status: 'running' | 'done' | 'cancelled'; matched: number; done: number; failed: number; errors: { id: string; message: string }[]; cancelledBy?: string | null; cancelReason?: string | null }
 
 export function BulkDialog({ act, filters, close }: { act: Act; filters: Filters; close: () => void }) {
   const { word, icon, danger = false } = acts[act]

@@ -45,7 +45,7 @@ export function axes(values: (value: number) => string, keep: (value: number) =>
   const common = { stroke: ink, font: '11px system-ui, sans-serif', ticks: { show: false } } satisfies uPlot.Axis
   return [
     { ...common, grid: { show: false }, space: 70, size: 26, incrs: [1, 5, 15, 30, 60, 300, 600, 900, 1800, 3600], values: (_, splits) => splits.map(at => { const d = new Date(at * 1000); const hm = `${String(d.getHours()).padStart(2, '0')}:${String(d.getMinutes()).padStart(2, '0')}`; return at % 60 === 0 ? hm : `${hm}:${String(d.getSeconds()).padStart(2, '0')}` }) },
-    { ...common, grid: { stroke: line, width: 1 }, size: 46, space: 34, filter: (_, splits) => splits.map(split => (keep(split) ? split : null)), values: (_, splits) => splits.map(split => (split === null ? '' : values(split))) },
+    { ...common, grid: { stroke: line, width: 1, filter: (_, splits) => splits.map(split => (keep(split) ? split : null)) }, size: 46, space: 34, filter: (_, splits) => splits.map(split => (keep(split) ? split : null)), values: (_, splits) => splits.map(split => (split === null ? '' : values(split))) },
   ]
 }
 

@@ -1,6 +1,6 @@
 // The questions that several screens ask, each with one key in the cache.
 import { keepPreviousData, queryOptions, useQuery, useQueryClient, type QueryClient } from '@tanstack/react-query'
-import { useMemo } from 'react'
+import { useCallback, useMemo } from 'react'
 import { api, ask, history, type HistoryEntry, type Saga } from './api'
 import { toApi, type Filters } from './filters'
 import { useInterval } from './live'
@@ -17,11 +17,12 @@ const empty: Shape[] = []
 export function useShapes(): (definition: string, version: number) => Shape[] {
   const { data } = useDefinitions()
   const all = useMemo(() => new Map(data?.items.map(definition => [`${definition.name} ${definition.version}`, shapes(definition.steps, definition.pivot)])), [data])
-  return (definition, version) => all.get(`${definition} ${version}`) ?? empty
+  // One function for as long as the definitions are the same: columns are made with it, and new columns are new cells.
+  return useCallback((definition, version) => all.get(`${definition} ${version}`) ?? empty, [all])
 }
 
 export function useCounts(filters: Filters | null) {
-  const interval = useInterval(2500, 2500)
+  const interval = useInterval(2500, filters === null ? 30_000 : 2500)
   return useQuery({
     queryKey: ['counts', filters], refetchInterval: interval, placeholderData: keepPreviousData,
     queryFn: ({ signal }) => ask(api.GET('/api/v1/sagas/counts', { params: { query: filters ? toApi({ ...filters, status: [] }, now()) : {} }, signal })),

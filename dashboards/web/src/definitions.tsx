@@ -28,7 +28,7 @@ function All() {
       <Head title={starting ? 'Start a saga' : 'Definitions'}><small>{starting ? 'of which definition?' : ''}</small></Head>
       {error ? <Trouble error={error as ApiError} again={() => void refetch()} /> : data && names.length === 0 ? <section className="card"><Empty icon="graph" title="No definition is loaded">Register one with AddSaga in the host.</Empty></section> : (
         <section className="card" aria-label="Definitions"><div className="scroll"><table className="cards defs">
-          <thead><tr><th>Definition</th><th>Versions</th><th>Steps</th><th>Participants</th><th>Commit point</th><th className="num">In flight</th><th className="num">Stuck</th><th /></tr></thead>
+          <thead><tr><th>Definition</th><th>Versions</th><th>Steps</th><th>Participants</th><th>Commit point</th><th className="num">In flight</th><th className="num">Stuck</th><th><span className="sr">Start</span></th></tr></thead>
           <tbody>{names.map(([name, versions]) => {
             const newest = versions.at(-1)!
             return (
@@ -102,7 +102,7 @@ const nowhere = new Map<string, NodeView>()
 function Drawing({ definition }: { definition: Definition }) {
   const shapes = useMemo(() => shapesOf(definition.steps, definition.pivot), [definition])
   const [selected, setSelected] = useState<string | null>(null)
-  const views = useMemo(() => new Map(shapes.map((shape): [string, NodeView] => [shape.name, { ...plain(shape, definition), future: false }])), [shapes, definition])
+  const views = useMemo(() => new Map(shapes.map((shape): [string, NodeView] => [shape.name, { ...plain(shape, definition), future: false, badges: badges(shape.name, definition) }])), [shapes, definition])
   const step = definition.steps.find(each => each.name === selected)
   return (
     <>
@@ -111,6 +111,16 @@ function Drawing({ definition }: { definition: Definition }) {
       {step && <div className="pad"><Json value={step} label={`Step ${step.name}`} /></div>}
     </>
   )
+}
+
+/** How many sagas are at a step: in its first phase, undoing or confirming, stuck. */
+function badges(name: string, definition: Definition): NonNullable<NodeView['badges']> {
+  const at = definition.inFlight.steps.find(step => step.name === name)
+  if (!at) return []
+  const all: NonNullable<NodeView['badges']> = [
+    { tone: 'fault', text: count(at.stuck), label: `${at.stuck} stuck` }, { tone: 'undo', text: count(at.second), label: `${at.second} in their second phase` }, { tone: 'try', text: count(at.first), label: `${at.first} in their first phase` },
+  ]
+  return all.filter((_, i) => [at.stuck, at.second, at.first][i]! > 0)
 }
 
 function plain(shape: Shape, definition: Definition): Omit<NodeView, 'future'> {
@@ -148,7 +158,7 @@ function Versions({ definition }: { definition: Definition }) {
   return (
     <section className="card" aria-label="Versions"><header><h2>Versions</h2></header><table>
       <thead><tr><th>Version</th><th className="num">In flight</th></tr></thead>
-      <tbody>{definition.versions.toReversed().map(version => <tr key={version} className={version === definition.version ? 'on' : ''}><td><a href={to(['definitions', definition.name], { version: String(version) })} aria-current={version === definition.version ? 'true' : undefined}><b>v{version}</b></a> {version === newest && <small>current</small>}</td><td className="num"><small>{version === definition.version ? '' : ''}</small></td></tr>)}</tbody>
+      <tbody>{definition.versions.toReversed().map(version => <tr key={version} className={version === definition.version ? 'on' : ''}><td><a href={to(['definitions', definition.name], { version: String(version) })} aria-current={version === definition.version ? 'true' : undefined}><b>v{version}</b></a> {version === newest && <small>current</small>}</td><td className="num">{count(definition.inFlight.byVersion.find(each => each.version === version)?.sagas ?? 0)}</td></tr>)}</tbody>
     </table></section>
   )
 }

@@ -4,7 +4,7 @@ import { fromQuery, isNone, matches, none, spanMs, toApi, toQuery } from './filt
 
 const saga = (change: Partial<Summary>): Summary => ({
   id: 'trip-1', definition: 'book-trip', version: 1, status: 'Running', paused: false, mixed: false, priority: 5, startedAt: '2026-01-01T12:00:00.000Z', updatedAt: '2026-01-01T12:00:00.000Z',
-  committedAt: null, finishedAt: null, traceId: null, tags: { tenant: 'acme' }, error: null, waitingFor: null, committed: false, step: 'reserve-room', attempts: 1, nextAttemptAt: null, steps: [], ...change,
+  committedAt: null, finishedAt: null, traceId: null, tags: { tenant: 'acme' }, error: null, waitingFor: null, committed: false, phase: 'try', stepError: null, step: 'reserve-room', attempts: 1, nextAttemptAt: null, steps: [], ...change,
 } as Summary)
 const noon = Date.parse('2026-01-01T12:00:00Z')
 

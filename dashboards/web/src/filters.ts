@@ -9,6 +9,8 @@ export interface Filters {
   definition: string | null
   tag: string[]
   step: string | null
+  /** The code of an error that an unfinished saga has; with a step, that this step has. */
+  error: string | null
   q: string | null
   /** Hours back from now, as 1h, 24h, 7d: a link keeps meaning "the last hour". */
   since: string | null
@@ -16,7 +18,7 @@ export interface Filters {
   startedBefore: string | null
 }
 
-export const none: Filters = { status: [], definition: null, tag: [], step: null, q: null, since: null, startedAfter: null, startedBefore: null }
+export const none: Filters = { status: [], definition: null, tag: [], step: null, error: null, q: null, since: null, startedAfter: null, startedBefore: null }
 export const spans = ['15m', '1h', '24h', '7d'] as const
 
 export function fromQuery(query: URLSearchParams): Filters {
@@ -28,6 +30,7 @@ export function fromQuery(query: URLSearchParams): Filters {
     definition: one('definition'),
     tag: [...new Set(query.getAll('tag').filter(tag => tag.indexOf(':') > 0))],
     step: one('step'),
+    error: one('error'),
     q: one('q'),
     since: since !== null && spanMs(since) !== null ? since : null,
     startedAfter: time('startedAfter'),
@@ -39,7 +42,7 @@ export function fromQuery(query: URLSearchParams): Filters {
 export function toQuery(filters: Filters, keep?: URLSearchParams): URLSearchParams {
   const query = new URLSearchParams()
   if (filters.status.length > 0) query.set('status', filters.status.join(','))
-  for (const name of ['definition', 'step', 'q', 'since', 'startedAfter', 'startedBefore'] as const) {
+  for (const name of ['definition', 'step', 'error', 'q', 'since', 'startedAfter', 'startedBefore'] as const) {
     const value = filters[name]
     if (value !== null) query.set(name, value)
   }
@@ -63,6 +66,7 @@ export function toApi(filters: Filters, now: number) {
     ...(filters.tag.length > 0 ? { tag: filters.tag } : {}),
     ...(filters.definition === null ? {} : { definition: filters.definition }),
     ...(filters.step === null ? {} : { step: filters.step }),
+    ...(filters.error === null ? {} : { error: filters.error }),
     ...(filters.q === null ? {} : { q: filters.q }),
     ...(after === null ? {} : { startedAfter: after }),
     ...(filters.startedBefore === null ? {} : { startedBefore: filters.startedBefore }),
@@ -77,6 +81,7 @@ export function matches(filters: Filters, saga: Summary, now: number): boolean {
   return (filters.status.length === 0 || filters.status.includes(saga.status))
     && (filters.definition === null || filters.definition === saga.definition)
     && (filters.step === null || filters.step === saga.step)
+    && (filters.error === null || (saga.finishedAt === null && (filters.error === saga.stepError?.code || (filters.step === null && filters.error === saga.error?.code))))
     && filters.tag.every(tag => { const at = tag.indexOf(':'); return saga.tags[tag.slice(0, at)] === tag.slice(at + 1) })
     && (q === null || saga.id.startsWith(q) || Object.values(saga.tags).includes(q))
     && (span === null || started >= now - span)

@@ -1,10 +1,11 @@
 // Live data: one event stream for the whole page, polling where it does not come through, and one switch that pauses both.
-import { useEffect, useRef, useSyncExternalStore } from 'react'
+import { useEffect, useRef, useState, useSyncExternalStore } from 'react'
 import { root, type Stats, type Summary } from './api'
 
 export type LiveState = 'live' | 'polling' | 'paused' | 'ended'
 
-interface Listener { sagas?: (sagas: Summary[]) => void; stats?: (stats: Stats) => void }
+/** `missed`: more changed than the stream could take; whoever shows a list asks again. */
+interface Listener { sagas?: (sagas: Summary[]) => void; stats?: (stats: Stats) => void; missed?: () => void }
 
 const watchers = new Set<() => void>()
 const listeners = new Set<Listener>()
@@ -50,6 +51,7 @@ function connect() {
     const stats = parsed<Stats>(event)
     if (stats) for (const listener of listeners) listener.stats?.(stats)
   })
+  source.addEventListener('missed', () => { for (const listener of listeners) listener.missed?.() })
   source.onerror = () => {
     if (!paused) set('polling')
     // A connection that was cut is tried again by the browser; one that was refused (an older server, a proxy) is not, so we do.
@@ -86,7 +88,7 @@ export function useFeed(listener: Listener) {
   const latest = useRef(listener)
   useEffect(() => { latest.current = listener })
   useEffect(() => {
-    const mine: Listener = { sagas: sagas => latest.current.sagas?.(sagas), stats: stats => latest.current.stats?.(stats) }
+    const mine: Listener = { sagas: sagas => latest.current.sagas?.(sagas), stats: stats => latest.current.stats?.(stats), missed: () => latest.current.missed?.() }
     listeners.add(mine)
     connect()
     return () => { listeners.delete(mine); connect() }
@@ -104,18 +106,21 @@ export function useSagaEvents(id: string, ended: boolean, changed: () => void): 
   const live = useLive()
   const latest = useRef(changed)
   useEffect(() => { latest.current = changed })
-  const stopped = live === 'paused' || ended
+  // A browser keeps six connections to a host: tabs that nobody looks at hold none.
+  const hidden = useSyncExternalStore(watcher => (document.addEventListener('visibilitychange', watcher), () => document.removeEventListener('visibilitychange', watcher)), () => document.hidden)
+  const stopped = live === 'paused' || ended || hidden
+  const [mine, setMine] = useState<LiveState>('polling')
   useEffect(() => {
     if (stopped) return
     let wait: ReturnType<typeof setTimeout> | undefined
     let poll: ReturnType<typeof setInterval> | undefined
     const soon = () => { wait ??= setTimeout(() => { wait = undefined; latest.current() }, 120) }
     const stream = new EventSource(`${root}/api/v1/sagas/${encodeURIComponent(id)}/events`)
-    stream.onopen = () => { clearInterval(poll); poll = undefined; soon() }
+    stream.onopen = () => { clearInterval(poll); poll = undefined; setMine('live'); soon() }
     stream.addEventListener('saga', soon)
     stream.addEventListener('end', () => { soon(); stream.close() })
-    stream.onerror = () => { poll ??= setInterval(() => { if (!document.hidden) latest.current() }, 1000) }
+    stream.onerror = () => { setMine('polling'); poll ??= setInterval(() => { if (!document.hidden) latest.current() }, 1000) }
     return () => { stream.close(); clearTimeout(wait); clearInterval(poll) }
   }, [id, stopped])
-  return ended ? 'ended' : live
+  return ended ? 'ended' : live === 'paused' ? 'paused' : mine
 }

@@ -1,1 +1,83 @@
-export const Nodes = () => null
+// Where it runs: nodes with their leases, the store's health, and what could not be delivered.
+import { useQuery } from '@tanstack/react-query'
+import { useState } from 'react'
+import { asError, ReasonForm } from './actions'
+import { api, ApiError, ask } from './api'
+import { Icon } from './icons'
+import { useInterval } from './live'
+import { Copy, Dialog, Empty, Json, Live, PauseButton, Time, Trouble, useNow } from './parts'
+import { request } from './rest'
+import { Head } from './shell'
+import { age, count } from './time'
+
+interface Node { id: string; startedAt: string; heartbeatAt: string; sagas: number; alive?: boolean }
+interface Letter { id: string; queue?: string; at?: string; reason?: string; item?: unknown }
+
+export function Nodes() {
+  const interval = useInterval(3000, 3000)
+  const ready = useQuery({
+    queryKey: ['ready'], refetchInterval: interval, retry: false,
+    queryFn: async ({ signal }) => { try { return await ask(api.GET('/health/ready', { signal })) } catch (fault) { if (fault instanceof ApiError && fault.status === 503) return { status: 'not ready', store: 'down' as const, detail: fault.message }; throw fault } },
+  })
+  const nodes = useQuery({ queryKey: ['nodes'], refetchInterval: interval, retry: false, queryFn: ({ signal }) => request<{ items: Node[] }>('GET', '/api/v1/nodes', undefined, signal) })
+  const stats = useQuery({ queryKey: ['stats'], refetchInterval: interval, queryFn: ({ signal }) => ask(api.GET('/api/v1/stats', { signal })) })
+  const open = stats.data && stats.data.byStatus.Running + stats.data.byStatus.Confirming + stats.data.byStatus.Compensating + stats.data.byStatus.Stuck
+  const tone = ready.data?.status === 'ready' ? (ready.data.store === 'low' ? 'wait' : 'keep') : 'fault'
+  return (
+    <>
+      <Head title="Nodes and bus"><Live /><span className="grow" /><PauseButton /></Head>
+      <section className="card" aria-label="Health"><dl className="tiles four">
+        <div data-p={tone}><dt><Icon name={tone === 'keep' ? 'check' : 'warn'} />This node</dt><dd>{ready.error ? 'no answer' : ready.data?.status ?? '…'}</dd><dd className="d">{ready.data?.detail ?? (ready.data?.status === 'ready' ? 'takes starts' : '')}</dd></div>
+        <div data-p={tone}><dt><Icon name="nodes" />Store</dt><dd>{ready.data?.store ?? '…'}</dd><dd className="d">{ready.data?.store === 'good' ? 'commits are durable' : ready.data?.store === 'low' ? 'room gets short' : ready.data ? 'nothing is acknowledged' : ''}</dd></div>
+        <div><dt>In flight</dt><dd>{open === undefined ? '…' : count(open)}</dd><dd className="d">unfinished sagas</dd></div>
+        <div><dt>Nodes</dt><dd>{nodes.data ? nodes.data.items.length : '–'}</dd><dd className="d">{nodes.data ? 'that share the sagas' : nodes.error ? 'not told by this server' : ''}</dd></div>
+      </dl></section>
+      <section className="card" aria-label="Nodes"><header><h2>Nodes</h2></header>
+        {nodes.error ? <Trouble error={nodes.error} /> : nodes.data && <NodeTable items={nodes.data.items} />}
+      </section>
+      <DeadLetters />
+    </>
+  )
+}
+
+function NodeTable({ items }: { items: Node[] }) {
+  const now = useNow()
+  if (items.length === 0) return <Empty icon="nodes" title="No node has reported yet" />
+  return (
+    <div className="scroll"><table className="cards"><thead><tr><th>Node</th><th>Started</th><th>Last heard of</th><th className="num">Sagas</th></tr></thead>
+      <tbody>{items.map(node => {
+        const silent = now - Date.parse(node.heartbeatAt)
+        return <tr key={node.id}><td className="id">{node.id}</td><td><Time at={node.startedAt} /></td><td className={node.alive === false ? 'bad' : ''}>{silent < 2000 ? 'now' : `${age(silent)} ago`}{node.alive === false && ', taken for dead'}</td><td className="num">{count(node.sagas)}</td></tr>
+      })}</tbody></table></div>
+  )
+}
+
+function DeadLetters() {
+  const letters = useQuery({ queryKey: ['deadletters'], retry: false, refetchInterval: useInterval(5000, 5000), queryFn: ({ signal }) => request<{ items: Letter[] }>('GET', '/api/v1/deadletters', undefined, signal) })
+  const [replaying, setReplaying] = useState<Letter | null>(null)
+  return (
+    <section className="card" aria-label="Dead letters"><header><h2>Dead letters</h2><small>messages that nobody could read or take</small></header>
+      {letters.error ? <Trouble error={letters.error} /> : letters.data && (letters.data.items.length === 0 ? <div className="calm"><Icon name="check" tone="keep" />None.</div> : (
+        <ul className="todo">{letters.data.items.map(letter => <li key={letter.id} data-p="none"><Icon name="nodes" /><div><b>{letter.queue ?? letter.id}</b><p>{letter.reason} {letter.at && <Time at={letter.at} />}</p>{letter.item !== undefined && <details><summary>Message</summary><Json value={letter.item} label="Message" /></details>}</div><Copy text={() => JSON.stringify(letter.item ?? letter, null, 2)} label="Copy the message" /><button type="button" className="btn" onClick={() => setReplaying(letter)}>Replay…</button></li>)}</ul>
+      ))}
+      {replaying && <ReplayLetter letter={replaying} close={() => { setReplaying(null); void letters.refetch() }} />}
+    </section>
+  )
+}
+
+function ReplayLetter({ letter, close }: { letter: Letter; close: () => void }) {
+  const [busy, setBusy] = useState(false)
+  const [error, setError] = useState<Error | null>(null)
+  const [done, setDone] = useState<unknown>(null)
+  const run = async (reason: string) => {
+    setBusy(true)
+    try { setDone(await request('POST', `/api/v1/deadletters/${encodeURIComponent(letter.id)}/replay`, { reason })) } catch (fault) { setError(asError(fault)) }
+    setBusy(false)
+  }
+  return (
+    <Dialog open close={close} title="Replay a dead letter">
+      {done !== null ? <div className="pad"><p role="status"><b>Sent again.</b></p><Json value={done} label="Answer" /><div className="row"><span className="grow" /><button type="button" className="btn primary" onClick={close}>Close</button></div></div>
+        : <ReasonForm word="Replay" icon="retry" busy={busy} error={error} onDo={reason => void run(reason)}><p className="soft">Puts the message back on its queue. If nothing was mended it comes back here.</p></ReasonForm>}
+    </Dialog>
+  )
+}

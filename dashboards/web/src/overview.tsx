@@ -1,41 +1,37 @@
 // How it goes: numbers now, what needs a person, what crossed the commit line and what turned back, and how long it takes.
 import { useQuery } from '@tanstack/react-query'
-import { useEffect, useMemo, useState, type ReactNode } from 'react'
+import { useMemo, useState, type ReactNode } from 'react'
 import uPlot from 'uplot'
 import { api, ask, type ApiError, type Stats, type Summary } from './api'
 import { axes, Chart, colour } from './chart'
-import { useCounts, useDefinitions, useStats } from './data'
-import { isEnded, none, statuses } from './filters'
+import { useStats } from './data'
+import { isEnded, statuses } from './filters'
 import { Icon } from './icons'
 import { useFeed, useInterval } from './live'
 import { Empty, Live, PauseButton, Segments, signOf, Trouble, useNow } from './parts'
 import { to } from './route'
-import { heardStats, useSeries, type Point } from './series'
+import { useSeries, type Point } from './series'
 import { Head } from './shell'
 import { age, count, duration, exact } from './time'
 
-type Span = '2m' | '15m' | '1h'
-const spans: readonly (readonly [Span, string])[] = [['2m', '2 m'], ['15m', '15 m'], ['1h', '1 h']]
-const seconds: Record<Span, number> = { '2m': 120, '15m': 900, '1h': 3600 }
+type Span = '5' | '15' | '60' | '1440'
+const spans: readonly (readonly [Span, string])[] = [['5', '5 m'], ['15', '15 m'], ['60', '1 h'], ['1440', '24 h']]
 
 export function Overview() {
-  const [span, setSpan] = useState<Span>('15m')
+  const [span, setSpan] = useState<Span>('5')
   const asked = useStats()
   const [fed, setFed] = useState<Stats | null>(null)
-  useFeed({ stats: stats => { heardStats(stats); setFed(stats) } })
-  useEffect(() => { if (asked.data) heardStats(asked.data) }, [asked.data])
+  useFeed({ stats: setFed })
   const stats = fed ?? asked.data
-  const series = useSeries()
-  const from = (series.at(-1)?.at ?? 0) - seconds[span]
-  const points = useMemo(() => series.filter(point => point.at >= from), [series, from])
+  const points = useSeries(Number(span))
   return (
     <>
       <Head title="Overview"><Live /><span className="grow" /><Segments label="Span of the charts" value={span} onChange={setSpan} options={spans} /><PauseButton /></Head>
       {asked.error && !stats ? <Trouble error={asked.error as ApiError} again={() => void asked.refetch()} /> : stats && <Tiles stats={stats} />}
       <NeedsAPerson />
       <div className="grid2">
-        <section className="card" aria-label="Crossing the commit line"><header><h2>Crossing the commit line</h2><small>completed per second; below the line, turned back</small></header><div className="pad"><Crossing points={points} span={seconds[span]} /></div></section>
-        <section className="card" aria-label="Latency"><header><h2>Latency</h2><small>started to ended</small></header><div className="pad"><Latency points={points} span={seconds[span]} /></div></section>
+        <section className="card" aria-label="Crossing the commit line"><header><h2>Crossing the commit line</h2><small>completed per second; below the line, turned back</small></header><div className="pad"><Crossing points={points} span={Number(span) * 60} /></div></section>
+        <section className="card" aria-label="Latency"><header><h2>Latency</h2><small>started to ended</small></header><div className="pad"><Latency points={points} span={Number(span) * 60} /></div></section>
       </div>
       {stats && <InFlight stats={stats} />}
       <ByDefinition />
@@ -71,7 +67,7 @@ function NeedsAPerson() {
   const { data } = useQuery({
     queryKey: ['stuck'], refetchInterval: useInterval(3000, 3000), queryFn: ({ signal }) => ask(api.GET('/api/v1/sagas', { params: { query: { status: ['Stuck'], limit: 500 } }, signal })),
   })
-  const groups = useMemo(() => [...Map.groupBy(data?.items ?? [], saga => [saga.definition, saga.step, phaseOf(saga), codeOf(saga)].join('\u0000')).values()].sort((a, b) => b.length - a.length), [data])
+  const groups = useMemo(() => [...Map.groupBy(data?.items ?? [], saga => [saga.definition, saga.step, saga.phase, saga.stepError?.code].join('\u0000')).values()].sort((a, b) => b.length - a.length), [data])
   const total = data?.items.length ?? 0
   return (
     <section className="card" aria-label="What needs a person"><header><h2>Needs a person</h2><small>{total === 0 ? '' : `${total}${data?.next ? '+' : ''} stuck`}</small><span className="grow" /><a className="soft" href="#/failures">All failures</a></header>
@@ -82,18 +78,14 @@ function NeedsAPerson() {
   )
 }
 
-const phaseOf = (saga: Summary) => saga.steps.find(step => step.name === saga.step)?.status ?? ''
-const codeOf = (saga: Summary) => saga.error?.code ?? ''
-
 function Group({ sagas }: { sagas: Summary[] }) {
   const now = useNow()
   const first = sagas[0]!
   const oldest = Math.min(...sagas.map(saga => Date.parse(saga.startedAt)))
-  const status = phaseOf(first)
-  const what = status === 'Cancelling' ? 'cannot be cancelled' : status === 'Compensating' ? 'cannot be compensated' : status === 'Confirming' ? 'cannot be confirmed' : 'does not get done'
+  const what = first.phase === 'cancel' ? 'cannot be cancelled' : first.phase === 'compensate' ? 'cannot be compensated' : first.phase === 'confirm' ? 'cannot be confirmed' : 'does not get done'
   return (
     <li data-p="fault"><Icon name="stuck" />
-      <div><b>{first.step} {what} in {sagas.length} saga{sagas.length === 1 ? '' : 's'}</b><p>{first.definition} v{first.version}. {first.committed ? 'Past the commit point, only forward' : 'Turned back'}. Oldest {age(now - oldest)}</p></div>
+      <div><b>{first.step} {what} in {sagas.length} saga{sagas.length === 1 ? '' : 's'}</b><p>{first.stepError && <><code>{first.stepError.code}</code> {first.stepError.message} </>}{first.definition} v{first.version}. {first.committed ? 'Past the commit point, only forward' : 'Turned back'}. Oldest {age(now - oldest)}</p></div>
       <b className="num">{sagas.length}</b><a className="btn" href={sagas.length === 1 ? to(['sagas', first.id]) : to(['sagas'], { status: 'Stuck', definition: first.definition, ...(first.step === null ? {} : { step: first.step }) })}>Open</a></li>
   )
 }
@@ -129,16 +121,17 @@ function Crossing({ points, span }: { points: readonly Point[]; span: number }) 
 }
 
 function Latency({ points, span }: { points: readonly Point[]; span: number }) {
-  const data = useMemo((): uPlot.AlignedData => [points.map(p => p.at), points.map(p => Math.max(1, p.p50)), points.map(p => Math.max(1, p.p95)), points.map(p => Math.max(1, p.p99))], [points])
+  const data = useMemo((): uPlot.AlignedData => [points.map(p => p.at), points.map(p => p.p50 && Math.max(1, p.p50)), points.map(p => p.p95 && Math.max(1, p.p95)), points.map(p => p.p99 && Math.max(1, p.p99))], [points])
   if (points.length < 2) return nothing
-  const last = points.at(-1)!
+  const last = points.findLast(p => p.p50 !== null)
+  const ms = (value: number | null | undefined) => (value === null || value === undefined ? '–' : duration(value))
   const options = (): Omit<uPlot.Options, 'width' | 'height'> => {
     const ink = colour('ink')
     const line = (dash: number[]): uPlot.Series => ({ stroke: ink, width: 1.75, dash, points: { show: false } })
     return { legend: { show: false }, cursor: { y: false, points: { show: false } }, padding: [8, 8, 0, 0], scales: { x: { time: true, range: (_, __, high) => [high - span, high] }, y: { distr: 3 } }, axes: axes(exact, value => [1, 10, 100, 1000, 10_000, 100_000].includes(value)), series: [{}, line([]), line([6, 3]), line([1.5, 3])] }
   }
-  return <><Chart key={span} data={data} options={options} height={196} label={`p50 ${duration(last.p50)}, p95 ${duration(last.p95)}, p99 ${duration(last.p99)}`} />
-    <p className="row legendline"><span><i className="dash solid" />p50 {duration(last.p50)}</span><span><i className="dash" />p95 {duration(last.p95)}</span><span><i className="dash dots" />p99 {duration(last.p99)}</span></p></>
+  return <><Chart key={span} data={data} options={options} height={196} label={`p50 ${ms(last?.p50)}, p95 ${ms(last?.p95)}, p99 ${ms(last?.p99)}`} />
+    <p className="row legendline"><span><i className="dash solid" />p50 {ms(last?.p50)}</span><span><i className="dash" />p95 {ms(last?.p95)}</span><span><i className="dash dots" />p99 {ms(last?.p99)}</span></p></>
 }
 
 function InFlight({ stats }: { stats: Stats }) {
@@ -153,25 +146,24 @@ function InFlight({ stats }: { stats: Stats }) {
 }
 
 function ByDefinition() {
-  const { data } = useDefinitions()
-  const names = [...new Set(data?.items.map(each => each.name))]
+  const { data, error } = useQuery({ queryKey: ['stats', 'definitions'], retry: false, refetchInterval: useInterval(3000, 3000), queryFn: ({ signal }) => ask(api.GET('/api/v1/stats/definitions', { signal })) })
+  const now = useNow()
   return (
-    <section className="card" aria-label="By definition"><header><h2>By definition</h2></header><div className="scroll"><table className="even">
-      <thead><tr><th>Definition</th><th className="num">In flight</th><th>Phases now</th><th className="num">Completed</th><th className="num">Turned back</th><th className="num">Crossed</th></tr></thead>
-      <tbody>{names.map(name => <DefinitionRow key={name} name={name} />)}</tbody>
-    </table></div></section>
-  )
-}
-
-function DefinitionRow({ name }: { name: string }) {
-  const { data } = useCounts(useMemo(() => ({ ...none, definition: name }), [name]))
-  const by = data?.byStatus
-  const open = by ? statuses.filter(status => !isEnded(status) && by[status] > 0) : []
-  const total = open.reduce((sum, status) => sum + by![status], 0)
-  const ended = by ? by.Completed + by.Compensated + by.Terminated : 0
-  return (
-    <tr><td><a href={to(['definitions', name])}>{name}</a></td><td className="num"><a href={to(['sagas'], { definition: name, status: 'Running,Confirming,Compensating,Stuck' })}>{count(total)}</a></td>
-      <td><div className="stack thin" role="img" aria-label={open.map(status => `${by![status]} ${status}`).join(', ') || 'nothing in flight'}>{open.map(status => <i key={status} data-p={signOf(status).tone} style={{ flexGrow: by![status] }} />)}</div></td>
-      <td className="num">{by && count(by.Completed)}</td><td className="num">{by && count(by.Compensated)}</td><td className="num">{ended === 0 ? '' : `${((100 * (by?.Completed ?? 0)) / ended).toFixed(1)} %`}</td></tr>
+    <section className="card" aria-label="By definition"><header><h2>By definition</h2><small>rates and latency of the last minute</small></header>
+      {error ? <Trouble error={error as ApiError} /> : <div className="scroll"><table className="even">
+        <thead><tr><th>Definition</th><th className="num">In flight</th><th className="wide">Phases now</th><th className="num">Started/s</th><th className="num">Crossed</th><th className="num wide">p95</th><th className="num wide">Oldest</th></tr></thead>
+        <tbody>{data?.items.map(({ definition, version, stats: { byStatus: by, ...stats } }) => {
+          const open = statuses.filter(status => !isEnded(status) && by[status] > 0)
+          const ended = by.Completed + by.Compensated + by.Terminated
+          return (
+            <tr key={`${definition} ${version}`}><td><a href={to(['definitions', definition], { version: String(version) })}>{definition} <small>v{version}</small></a></td>
+              <td className="num"><a href={to(['sagas'], { definition, status: 'Running,Confirming,Compensating,Stuck' })}>{count(open.reduce((sum, status) => sum + by[status], 0))}</a></td>
+              <td className="wide"><div className="stack thin" role="img" aria-label={open.map(status => `${by[status]} ${status}`).join(', ') || 'nothing in flight'}>{open.map(status => <i key={status} data-p={signOf(status).tone} style={{ flexGrow: by[status] }} />)}</div></td>
+              <td className="num">{rate(stats.startedPerSecond)}</td><td className="num">{ended === 0 ? '' : `${((100 * by.Completed) / ended).toFixed(1)} %`}</td>
+              <td className="num wide">{duration(stats.latencyMs.p95)}</td><td className="num wide">{stats.oldestUnfinishedAt && age(now - Date.parse(stats.oldestUnfinishedAt))}</td></tr>
+          )
+        })}</tbody>
+      </table></div>}
+    </section>
   )
 }

@@ -3,7 +3,7 @@ import { Dialog as RadixDialog, DropdownMenu } from 'radix-ui'
 import { Fragment, useState, useSyncExternalStore, type AnchorHTMLAttributes, type ReactNode } from 'react'
 import type { ApiError, Problem, SagaStatus, StepStatus, Summary } from './api'
 import { Icon, type IconName } from './icons'
-import { setPaused, useLive } from './live'
+import { setPaused, useLive, type LiveState } from './live'
 import { setPrefs, usePrefs, type TimeMode } from './prefs'
 import { lanes, type Lane, type Shape, type Tone } from './run'
 import { age, duration, moment, now } from './time'
@@ -44,7 +44,10 @@ const cellW = 11
 
 interface Cell { shape: Shape; x: number; w: number; lanes: [Lane, Lane | null] }
 
-function cells(shapes: readonly Shape[], saga: Summary): { cells: Cell[]; width: number } {
+/** What a strip needs to know: a line of the list, or a whole saga. */
+type Drawable = Pick<Summary, 'id' | 'status' | 'committed' | 'step' | 'steps'>
+
+function cells(shapes: readonly Shape[], saga: Drawable): { cells: Cell[]; width: number; start: number } {
   const steps = new Map(saga.steps.map(step => [step.name, step]))
   const turnedBack = saga.status === 'Compensating' || saga.status === 'Compensated'
   const drawn = shapes.map(shape => {
@@ -71,15 +74,15 @@ function cells(shapes: readonly Shape[], saga: Summary): { cells: Cell[]; width:
     placed.push({ ...cell, x, w: cellW * rest })
     x += (cellW + 5) * rest
   }
-  return { cells: placed, width: Math.max(lineX + 2, x - 5 * rest + 1) }
+  return { cells: placed, width: Math.max(lineX + 2, x - 5 * rest + 1), start: Math.min(lineX, ...placed.map(cell => cell.x)) - 1 }
 }
 
 /** How every step stands, small: the vocabulary's two lanes and the commit line. */
-export function Strip({ shapes, saga }: { shapes: readonly Shape[]; saga: Summary }) {
+export function Strip({ shapes, saga, short = false }: { shapes: readonly Shape[]; saga: Drawable; short?: boolean }) {
   if (saga.steps.length === 0) return null
-  const { cells: drawn, width } = cells(shapes.length > 0 ? shapes : unknownShapes(saga), saga)
+  const { cells: drawn, width, start } = cells(shapes.length > 0 ? shapes : unknownShapes(saga), saga)
   return (
-    <svg className="strip" width={Math.max(122, width)} height="20" role="img" aria-label={stripText(drawn, saga.committed)}>
+    <svg className="strip" width={short ? width - start : Math.max(122, width)} height="20" viewBox={short ? `${start} 0 ${width - start} 20` : undefined} role="img" aria-label={stripText(drawn, saga.committed)}>
       {drawn.map(({ shape, x, w, lanes: [first, second] }) => (
         <Fragment key={shape.name}>
           <Upper x={x} w={w} lane={first} />
@@ -120,7 +123,7 @@ function stripText(drawn: Cell[], committed: boolean): string {
 }
 
 /** Steps of a definition that is no longer loaded: one lane each, in their order. */
-const unknownShapes = (saga: Summary): Shape[] => saga.steps.map((step, i) => ({
+const unknownShapes = (saga: Drawable): Shape[] => saga.steps.map((step, i) => ({
   name: step.name, first: /Try|Tried|Confirm|Cancel/.test(step.status) ? 'Try' : 'Do', second: step.second === 'none' ? null : /Compensat/.test(step.status) ? 'compensate' : 'tcc',
   afterCommit: false, pivot: false, readOnly: false, kind: '', depth: i,
 }))
@@ -182,10 +185,13 @@ export function TimesSwitch() {
   )
 }
 
-export function Live({ state, children }: { state?: 'ended'; children?: ReactNode }) {
+export function Live({ state, children }: { state?: LiveState; children?: ReactNode }) {
   const live = useLive()
   const words = { live: 'Live', polling: 'Asking every few seconds', paused: 'Paused', ended: 'Ended, nothing more will change' }[state ?? live]
-  return <span className={state === 'ended' || live === 'paused' ? 'live off' : live === 'polling' ? 'live slow' : 'live'} role="status">{children && live === 'live' && !state ? children : words}</span>
+  // Numbers that change each second are not read out; a change of the connection is.
+  const told = children !== undefined && live === 'live' && !state
+  const shown = state ?? live
+  return <span className={shown === 'ended' || shown === 'paused' ? 'live off' : shown === 'polling' ? 'live slow' : 'live'} role={told ? undefined : 'status'}>{told ? children : words}</span>
 }
 
 export function PauseButton() {

@@ -2,7 +2,7 @@
 import { useQueryClient } from '@tanstack/react-query'
 import { Tabs } from 'radix-ui'
 import { useCallback, useEffect, useMemo, useRef, useState, type ReactNode } from 'react'
-import { ActionDialog, acts, unfit, type Act, type Doing } from './actions'
+import { ActionDialog, acts, type Act, type Doing } from './actions'
 import { curl, type ApiError, type DefinitionStep, type HistoryEntry, type Saga, type SagaStep } from './api'
 import { refresh, useDefinitions, useHistory, useSaga } from './data'
 import { isEnded } from './filters'
@@ -11,7 +11,7 @@ import { History, told } from './history'
 import { Icon } from './icons'
 import { useKeys } from './keys'
 import { useSagaEvents } from './live'
-import { Copy, Due, Empty, Flags, Json, Live, Menu, MenuItem, PauseButton, Segments, signOf, StepSign, Status, Time, TimesSwitch, Took, Trouble, stepSignOf, waits } from './parts'
+import { Copy, Due, Empty, Flags, Json, Live, Menu, MenuItem, PauseButton, Segments, signOf, StepSign, Status, Strip, Time, TimesSwitch, Took, Trouble, stepSignOf, waits } from './parts'
 import { amend, go, to, useRoute } from './route'
 import { isSecond, lanes, shapes as shapesOf, tell, type Attempt, type Lane, type Run, type Shape } from './run'
 import { Tags } from './sagas'
@@ -56,7 +56,8 @@ function Loaded({ saga, history }: { saga: Saga; history: HistoryEntry[] }) {
   const summary = at === null ? story(saga, run, shapes) : null
   const seek = useCallback((seq: number | null) => amend({ at: seq === null || seq >= last ? null : String(Math.max(1, seq)) }), [last])
   const nextAttempt = saga.steps.find(step => step.nextAttemptAt !== null)
-  const asSummary = useMemo(() => ({ ...saga, committed: saga.committedAt !== null, step: saga.steps.find(step => step.stuck)?.name ?? nextAttempt?.name ?? null, attempts: null, nextAttemptAt: nextAttempt?.nextAttemptAt ?? null, steps: [] }), [saga, nextAttempt])
+  const at_ = saga.steps.find(step => step.stuck) ?? saga.steps.find(step => step.phase !== null)
+  const asSummary = useMemo(() => ({ ...saga, committed: saga.committedAt !== null, step: at_?.name ?? null, phase: at_?.phase ?? null, stepError: at_?.error ?? null, attempts: at_?.attempts ?? null, nextAttemptAt: nextAttempt?.nextAttemptAt ?? null }), [saga, at_, nextAttempt])
   const act = (which: Act) => setDoing({ act: which, sagas: [asSummary] })
   const move = (by: number) => {
     const names = shapes.map(shape => shape.name)
@@ -65,13 +66,13 @@ function Loaded({ saga, history }: { saga: Saga; history: HistoryEntry[] }) {
   }
   useKeys({
     j: () => move(1), k: () => move(-1), '[': () => seek((at ?? last) - 1), ']': () => seek(at === null ? null : at + 1),
-    Escape: () => { if (at !== null) seek(null); else select(null) }, r: () => { if (unfit('retry', asSummary) === null) act('retry') }, u: () => go('#/sagas'),
+    Escape: () => { if (at !== null) seek(null); else select(null) }, r: () => { if (saga.actions.includes('retry')) act('retry') }, u: () => go('#/sagas'),
   })
   const step = selected === null ? undefined : saga.steps.find(each => each.name === selected)
 
   return (
     <>
-      <Crumb id={saga.id}><Status status={saga.status} pill>{progress(saga)}</Status><Flags saga={saga} /><span className="grow" /><Live {...(state === 'ended' ? { state } : {})} />
+      <Crumb id={saga.id}><Status status={saga.status} pill>{progress(saga)}</Status><Flags saga={saga} /><span className="wide"><Strip shapes={shapes} saga={asSummary} short /></span><span className="grow" /><Live state={state} />
         <span className="wide"><TimesSwitch /></span>{!ended && <PauseButton />}
         <Copy text={() => curl('GET', `/api/v1/sagas/${encodeURIComponent(saga.id)}`)} label="Copy as curl">Copy as curl</Copy>
         <a className="btn" href={to(['definitions', saga.definition], { start: '', version: String(saga.version), like: saga.id })}>Start like this one</a></Crumb>
@@ -106,7 +107,7 @@ function Loaded({ saga, history }: { saga: Saga; history: HistoryEntry[] }) {
         </div>
         {step && <StepPanel key={step.name} saga={saga} step={step} definition={steps.find(each => each.name === step.name.replace(/\[\d+\]$/, ''))} run={run} replaying={at !== null} history={history} close={() => select(null)} act={setDoing} onRetry={() => act('retry')} seek={seek} />}
       </div>
-      {!ended && <ActionBar saga={saga} summary={asSummary} act={act} resolve={name => setDoing({ act: 'resolve', saga, step: name })} />}
+      {!ended && <ActionBar saga={saga} act={act} resolve={name => setDoing({ act: 'resolve', saga, step: name })} />}
       <ActionDialog doing={doing} close={() => setDoing(null)} />
     </>
   )
@@ -218,7 +219,7 @@ function StepPanel({ saga, step, definition, run, replaying, history, close, act
   const status = replaying ? told?.status ?? 'Pending' : step.status
   const stuck = replaying ? told?.stuck ?? false : step.stuck
   const { tone } = stepSignOf(status, stuck)
-  const resolvable = !replaying && !isEnded(saga.status) && (step.stuck || (step.error !== null && step.nextAttemptAt !== null))
+  const resolvable = !replaying && saga.actions.includes('resolve') && (step.stuck || step.failures > 0)
   const retry = definition?.retry
   const undo = step.status === 'Cancelling' || step.status === 'Compensating' || step.status === 'Confirming'
   const mine = history.filter(entry => entry.step === step.name)
@@ -234,9 +235,10 @@ function StepPanel({ saga, step, definition, run, replaying, history, close, act
             {step.startedAt && <><dt>Started</dt><dd><Time at={step.startedAt} millis /></dd></>}
             {step.finishedAt && !replaying && <><dt>Finished</dt><dd><Time at={step.finishedAt} millis /></dd></>}
             {waits && <><dt>Next attempt</dt><dd>{step.attempts + 1}, <Due at={waits} /></dd></>}
+            {step.timesOutAt && !replaying && <><dt>Given up</dt><dd><Due at={step.timesOutAt} />, if no answer comes</dd></>}
             {retry && waits && <><dt>Policy</dt><dd>first {words(retry.first)}, × {retry.factor}, at most {words(retry.max)}; {undo ? 'never given up' : `${retry.attempts} attempts`}</dd></>}
           </dl>
-          {resolvable && <div className="row wrap acts"><button type="button" className="btn" onClick={onRetry}><Icon name="retry" />Retry now…</button><button type="button" className="btn" onClick={() => act({ act: 'resolve', saga, step: step.name })}>Resolve…</button></div>}</section>
+          {(resolvable || waits) && <div className="row wrap acts">{waits && saga.actions.includes('retry') && <button type="button" className="btn" onClick={onRetry}><Icon name="retry" />Retry now…</button>}{resolvable && <button type="button" className="btn" onClick={() => act({ act: 'resolve', saga, step: step.name })}>Resolve…</button>}</div>}</section>
           {(told?.second.length ?? 0) > 0 && <Attempts title={`Second phase: ${told!.second[0]!.phase}`} attempts={told!.second} due={waits} seek={seek} />}
           {(told?.first.length ?? 0) > 0 ? <Attempts title={`First phase: ${told!.first[0]!.phase}`} attempts={told!.first} due={(told?.second.length ?? 0) > 0 ? null : waits} seek={seek} /> : <section><p className="soft">Nothing has been sent{replaying ? ' by then' : ''}{definition && definition.after.length > 0 && status === 'Pending' ? `: it comes after ${definition.after.join(' and ')}` : ''}.</p></section>}
           {step.error && !replaying && <section><h3>Last error</h3><p><code>{step.error.code}</code> <span className="soft">{step.error.message}</span></p></section>}
@@ -244,8 +246,7 @@ function StepPanel({ saga, step, definition, run, replaying, history, close, act
         </Tabs.Content>
         <Tabs.Content value="command" tabIndex={-1}>
           <section><dl className="kv">{(['check', 'try', 'confirm', 'cancel', 'do', 'compensate'] as const).filter(phase => definition?.[phase]).map(phase => <Entry key={phase} name={phase}>{definition![phase]}</Entry>)}</dl></section>
-          <section><h3>Made from the saga’s input{definition && definition.after.length > 0 ? ` and the results of ${definition.after.join(', ')}` : ''}</h3><Json value={saga.input} label="Input of the saga" /></section>
-          {definition?.after.map(name => saga.steps.find(each => each.name === name)).filter(each => each !== undefined && each.result !== null).map(each => <section key={each!.name}><h3>Result of {each!.name}</h3><Json value={each!.result} label={`Result of ${each!.name}`} /></section>)}
+          <section><h3>Sent<span className="grow" />{step.command !== null && <Copy text={() => JSON.stringify(step.command, null, 2)} label="Copy the command" />}</h3>{step.command === null ? <p className="soft">Nothing yet{definition && definition.after.length > 0 ? `: it is made from the input and the results of ${definition.after.join(', ')}` : ''}.</p> : <Json value={step.command} label={`Command of ${step.name}`} />}</section>
         </Tabs.Content>
         <Tabs.Content value="result" tabIndex={-1}>
           <section><h3>Result<span className="grow" />{step.result !== null && <Copy text={() => JSON.stringify(step.result, null, 2)} label="Copy the result" />}</h3>{step.result === null ? <p className="soft">None{step.finishedAt === null ? ' yet' : ''}.</p> : <Json value={step.result} label={`Result of ${step.name}`} />}</section>
@@ -290,15 +291,16 @@ function Payloads({ saga }: { saga: Saga }) {
   )
 }
 
-function ActionBar({ saga, summary, act, resolve }: { saga: Saga; summary: Parameters<typeof unfit>[1]; act: (which: Act) => void; resolve: (step: string) => void }) {
-  const stuck = saga.steps.filter(step => step.stuck || (step.error !== null && step.nextAttemptAt !== null))
+function ActionBar({ saga, act, resolve }: { saga: Saga; act: (which: Act) => void; resolve: (step: string) => void }) {
+  const stuck = saga.actions.includes('resolve') ? saga.steps.filter(step => step.phase !== null && (step.stuck || step.failures > 0)) : []
   const wait = saga.steps.filter(step => step.nextAttemptAt !== null)
   const { tone } = signOf(saga.status)
-  const lead: Act | null = saga.paused ? 'resume' : wait.length > 0 ? 'retry' : null
-  const rest = (['retry', 'pause', 'resume', 'cancel', 'terminate'] as const).filter(each => each !== lead && unfit(each, summary) === null)
+  const may = (['retry', 'pause', 'resume', 'cancel', 'terminate'] as const).filter(each => saga.actions.includes(each))
+  const lead = may.find(each => each === 'resume') ?? may.find(each => each === 'retry') ?? null
+  const rest = may.filter(each => each !== lead)
   return (
     <div className="act" role="region" aria-label="Actions" data-p={tone}>
-      <p className="wide">{lead === 'retry' ? <><b>Retry now</b> sends the next attempt of {wait.map(step => step.name).join(', ')} at once,<br />not when it is due. Nothing else changes.</> : lead === 'resume' ? <><b>Resume</b> lets it go on where it was held.</> : <>It goes on by itself.<br /><span className="soft">{saga.committedAt ? 'Past its commit point: it can no longer be cancelled.' : 'Cancel turns it back.'}</span></>}</p>
+      <p className="wide">{lead === 'retry' ? <><b>Retry now</b> sends the next attempt of {wait.map(step => step.name).join(', ')} at once,<br />not when it is due. Nothing else changes.</> : lead === 'resume' ? <><b>Resume</b> lets it go on where it was held.</> : <>It goes on by itself.<br /><span className="soft">{saga.committedAt ? 'Past its commit point: it can no longer be cancelled.' : rest.includes('cancel') ? 'Cancel turns it back.' : 'The outcome of its pivot is open: it cannot be cancelled now.'}</span></>}</p>
       <span className="grow" />
       {lead && <button type="button" className="btn primary" onClick={() => act(lead)}><Icon name={acts[lead].icon} />{acts[lead].word}…</button>}
       {rest.map(each => <button key={each} type="button" className={`btn wide${acts[each].danger ? ' danger' : ''}`} onClick={() => act(each)}><Icon name={acts[each].icon} />{acts[each].word}…</button>)}

@@ -125,12 +125,12 @@ function useList(filters: Filters, cursor: string | null, limit: number) {
     const others = sagas.filter(saga => !shown.has(saga.id) && saga.startedAt >= newest && matches(filters, saga, now()))
     if (others.length > 0) setFresh(old => (others.every(saga => old.has(saga.id)) ? old : new Set([...old, ...others.map(saga => saga.id)])))
   }, [items, shown, cursor, filters])
-  useFeed({ sagas: hear, stats: stats => setRate(`Live, ${stats.startedPerSecond.toFixed(stats.startedPerSecond < 10 ? 1 : 0)} started/s`) })
 
   // Where no feed comes through, the same page is asked for and held against the one that is shown.
   const live = useLive()
   const poll = useQuery({ queryKey: ['sagas-poll', ...key], queryFn: ({ signal }) => read(signal), enabled: live === 'polling' && items !== undefined, refetchInterval: 2500, gcTime: 0 })
   useEffect(() => { if (poll.data) hear(poll.data.items) }, [poll.data, hear])
+  useFeed({ sagas: hear, missed: () => void poll.refetch(), stats: stats => setRate(`Live, ${stats.startedPerSecond.toFixed(stats.startedPerSecond < 10 ? 1 : 0)} started/s`) })
 
   const rows = useMemo(() => items?.map(saga => changed.get(saga.id) ?? saga) ?? [], [items, changed])
   const gone = useMemo(() => new Set(rows.filter(saga => changed.has(saga.id) && !matches(filters, saga, now())).map(saga => saga.id)), [rows, changed, filters])
@@ -218,8 +218,6 @@ export function Tags({ tags }: { tags: Record<string, string> }) {
   return <>{Object.entries(tags).map(([key, value]) => <span key={key}><a className="tag" href={to(['sagas'], { tag: `${key}:${value}` })} title={`Sagas with ${key}=${value}`}>{key}={value}</a> </span>)}</>
 }
 
-const phaseOf: Partial<Record<string, string>> = { Trying: 'try', Doing: 'do', Confirming: 'confirm', Cancelling: 'cancel', Compensating: 'compensate', Waiting: 'waits' }
-
 /** Where it is, or what it ended with. */
 export function AtStep({ saga }: { saga: Summary }) {
   if (saga.status === 'Completed') return <small className="wide">finished</small>
@@ -227,10 +225,8 @@ export function AtStep({ saga }: { saga: Summary }) {
     if (saga.error === null) return saga.paused ? <span className="why">paused</span> : <small>{saga.waitingFor}</small>
     return <>{saga.error.step} <span className="why" title={saga.error.message}><code>{saga.error.code}</code></span></>
   }
-  const status = saga.steps.find(step => step.name === saga.step)?.status ?? ''
   const stuck = saga.status === 'Stuck'
-  const again = saga.nextAttemptAt !== null && (saga.attempts ?? 0) > 0
-  return <span title={saga.waitingFor ?? ''}>{saga.step} <span className="why" data-p={stuck ? 'fault' : again ? 'wait' : undefined}>{phaseOf[status] ?? status.toLowerCase()}{stuck ? ' fails' : again ? ', asked again' : ''}</span></span>
+  return <span title={saga.stepError?.message ?? saga.waitingFor ?? ''}>{saga.step} <span className="why" data-p={stuck ? 'fault' : saga.stepError ? 'wait' : undefined}>{saga.phase ?? 'waits'}{saga.stepError && <>: <code>{saga.stepError.code}</code></>}</span></span>
 }
 
 export function Legend() {
@@ -300,6 +296,7 @@ function FilterBar({ filters, query }: { filters: Filters; query: URLSearchParam
         {filters.startedBefore && chip('before', filters.startedBefore, { startedBefore: null })}
         {filters.definition && chip('definition', filters.definition, { definition: null })}
         {filters.step && chip('at step', filters.step, { step: null })}
+        {filters.error && chip('error', filters.error, { error: null })}
         {filters.tag.map(tag => chip('tag', tag.replace(':', '='), { tag: filters.tag.filter(each => each !== tag) }))}
         <button type="button" className="chip add" aria-expanded={more} onClick={() => setMore(!more)}><Icon name="plus" />Filter</button>
         {!isNone(filters) && <button type="button" className="link" onClick={() => { setText(''); go(to(['sagas'], toQuery(none, without(query)))) }}>Clear</button>}
@@ -327,7 +324,8 @@ function FilterForm({ filters, set, close }: { filters: Filters; set: (change: P
     <form className="card pad filterform" onSubmit={addTag} aria-label="Filters">
       <label className="field"><span>Definition</span><select className="input" value={filters.definition ?? ''} onChange={event => set({ definition: event.target.value || null })}><option value="">any</option>{names.map(name => <option key={name}>{name}</option>)}</select></label>
       <label className="field"><span>At step</span><select className="input" value={filters.step ?? ''} onChange={event => set({ step: event.target.value || null })}><option value="">any</option>{steps.map(name => <option key={name}>{name}</option>)}</select></label>
-      <label className="field"><span>Tag</span><span className="row"><input className="input mono" placeholder="tenant=acme" value={tag} onChange={event => setTag(event.target.value)} /><button className="btn" disabled={!/.[:=]/.test(tag)}>Add</button></span></label>
+      <label className="field"><span>Error code</span><input className="input mono" defaultValue={filters.error ?? ''} placeholder="of an open saga" onBlur={event => set({ error: event.target.value.trim() || null })} /></label>
+      <div className="field"><span><label htmlFor="filter-tag">Tag</label></span><span className="row"><input id="filter-tag" className="input mono" placeholder="tenant=acme" value={tag} onChange={event => setTag(event.target.value)} /><button className="btn" disabled={!/.[:=]/.test(tag)}>Add</button></span></div>
       <label className="field"><span>Started in the last</span><select className="input" value={filters.since ?? ''} onChange={event => set({ since: event.target.value || null, startedAfter: null })}><option value="">any time</option>{spans.map(span => <option key={span}>{span}</option>)}</select></label>
       <label className="field"><span>Started after</span><input className="input" type="datetime-local" value={local(filters.startedAfter)} onChange={event => set({ startedAfter: iso(event.target.value), since: null })} /></label>
       <label className="field"><span>Started before</span><input className="input" type="datetime-local" value={local(filters.startedBefore)} onChange={event => set({ startedBefore: iso(event.target.value) })} /></label>

@@ -1,15 +1,16 @@
 // The frame: navigation, keys that work everywhere, the palette, and help.
 import { useQuery } from '@tanstack/react-query'
 import { useEffect, useId, useMemo, useRef, useState, type ReactNode } from 'react'
-import { api, ask } from './api'
+import { api, ask, type Stats } from './api'
 import { useCounts, useDefinitions } from './data'
 import { isEnded, statuses } from './filters'
 import { Icon, type IconName } from './icons'
 import { useKeys } from './keys'
-import { isPaused, setPaused } from './live'
+import { isPaused, setPaused, useFeed, useLive } from './live'
 import { Dialog, Live, Status } from './parts'
 import { isDark, setPrefs, usePrefs } from './prefs'
 import { go, to, useRoute } from './route'
+import { heardStats } from './series'
 import { count } from './time'
 
 export interface Screen { path: string; name: string; icon: IconName; key: string; more?: true }
@@ -37,8 +38,11 @@ export function Shell({ children }: { children: ReactNode }) {
     ...Object.fromEntries(screens.map(screen => [`g ${screen.key}`, () => go(to([screen.path]))])),
   })
   const { data: counts } = useCounts(null)
+  const [fed, setFed] = useState<Stats | null>(null)
+  useFeed({ stats: stats => { heardStats(stats); setFed(stats) } })
+  const live = useLive() === 'live'
   const { data: definitions } = useDefinitions()
-  const by = counts?.byStatus
+  const by = (live ? fed : null)?.byStatus ?? counts?.byStatus
   const open = by && statuses.filter(status => !isEnded(status)).reduce((sum, status) => sum + by[status], 0)
   const numbers: Record<string, ReactNode> = {
     sagas: open !== undefined && <span className="n" title="not ended">{count(open)}</span>,

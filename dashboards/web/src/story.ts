@@ -1,11 +1,9 @@
 // What is the matter with a saga, in sentences: what happened, what is still held, what comes next, and whether a person is needed.
-import type { Saga, SagaStep } from './api'
+import type { Saga } from './api'
 import { isEnded } from './filters'
 import type { Run, Shape, Tone } from './run'
 
 export interface Story { tone: Tone; icon: 'stuck' | 'refused' | 'compensated' | 'terminated' | 'error' | 'paused' | 'unknown'; what: string; then: string; more: string[]; dueAt: string | null; seq: number | null }
-
-const phaseWord: Partial<Record<SagaStep['status'], string>> = { Trying: 'try', Doing: 'do', Confirming: 'confirm', Cancelling: 'cancel', Compensating: 'compensation' }
 
 /** Null: nothing is the matter. */
 export function story(saga: Saga, run: Run, shapes: readonly Shape[]): Story | null {
@@ -25,11 +23,11 @@ export function story(saga: Saga, run: Run, shapes: readonly Shape[]): Story | n
   }
   if (stuck.length > 0) {
     const step = stuck[0]!
-    const phase = phaseWord[step.status] ?? step.status.toLowerCase()
+    const phase = step.phase === 'compensate' ? 'compensation' : step.phase ?? 'command'
     if (stuck.length > 1) more.push(`So ${stuck.length === 2 ? 'is' : 'are'} ${list(stuck.slice(1).map(each => each.name))}.`)
     more.push(...undone(saga, shapes), ...held(saga, shapes))
     more.push(`It is still asked again by itself. If ${step.name} has been put right elsewhere, retry now; if it never will be, resolve the step.`)
-    return { tone: 'fault', icon: 'stuck', what: `${step.name} is stuck: its ${phase} has failed ${times(step.attempts)}.`, then: said(step.error?.message), more, dueAt, seq: seqOf(step.name) }
+    return { tone: 'fault', icon: 'stuck', what: `${step.name} is stuck: its ${phase} has failed ${times(step.failures)}.`, then: said(step.error?.message), more, dueAt, seq: seqOf(step.name) }
   }
   if (run.turnedBack || saga.status === 'Compensating' || saga.status === 'Compensated') {
     const code = saga.error?.code ?? ''
@@ -42,7 +40,7 @@ export function story(saga: Saga, run: Run, shapes: readonly Shape[]): Story | n
     if (saga.status === 'Compensated') more.push('Everything is undone; nobody is needed.')
     else {
       more.push(...undone(saga, shapes), ...held(saga, shapes))
-      if (trouble) more.push(`The ${phaseWord[trouble.status] ?? 'undoing'} of ${trouble.name} has failed ${times(trouble.attempts)} (${trouble.error?.message ?? 'no answer'}) and is asked again; until it counts as stuck nobody is needed.`)
+      if (trouble) more.push(`The ${trouble.phase === 'compensate' ? 'compensation' : trouble.phase ?? 'undoing'} of ${trouble.name} has failed ${times(trouble.failures)} (${trouble.error?.message ?? 'no answer'}) and is asked again; until it counts as stuck nobody is needed.`)
     }
     const quiet = saga.status === 'Compensated'
     return { tone: quiet ? 'undo' : 'fault', icon: quiet ? 'compensated' : refused ? 'refused' : 'error', what, then: 'The saga turned back before its commit point.', more, dueAt, seq: seqOf(who) }
@@ -51,7 +49,7 @@ export function story(saga: Saga, run: Run, shapes: readonly Shape[]): Story | n
     const step = failing[0]!
     return {
       tone: 'wait', icon: 'error', what: `${step.name} does not succeed: ${sentence(step.error?.message)}`, then: '', dueAt, seq: seqOf(step.name),
-      more: [`Its ${phaseWord[step.status] ?? 'command'} was sent ${times(step.attempts)} and is asked again by itself; nobody is needed yet.`, ...(failing.length > 1 ? [`So with ${list(failing.slice(1).map(each => each.name))}.`] : [])],
+      more: [`Its ${step.phase ?? 'command'} was sent ${times(step.attempts)} and is asked again by itself; nobody is needed yet.`, ...(failing.length > 1 ? [`So with ${list(failing.slice(1).map(each => each.name))}.`] : [])],
     }
   }
   if (saga.paused) return { tone: 'none', icon: 'paused', what: 'Paused: nothing new is sent.', then: 'It waits for somebody to resume it.', more: held(saga, shapes), dueAt: null, seq: null }

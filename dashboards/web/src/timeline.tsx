@@ -129,5 +129,7 @@ function Label({ attempts, line, to, row, final, settled, due, second = false }:
   const text = last.outcome === 'refused' ? 'refused' : last.outcome === 'lost' ? `no answer, ${took}` : last.outcome === 'error' ? (attempts.length > 1 ? `${attempts.length} failed` : 'failed') : last.outcome === 'open' ? '' : second || final || settled ? took : `${took}, held`
   if (text === '') return null
   const fits = right < 84
-  return <span className={`bl${second ? ' b' : ''}${fits ? '' : ' pre'}`} data-p={bad ? 'fault' : second && row.run?.second.at(-1)?.phase !== 'confirm' ? 'undo' : undefined} style={{ left: fits ? `calc(${right}% + 3px)` : `${right}%` }}>{text}</span>
+  // Before the bars, or inside the end of a single one that has the room.
+  const before = attempts.length > 1 || due !== undefined || right - line.x(last.sentAt) < 14
+  return <span className={`bl${second ? ' b' : ''}${fits ? '' : ' pre'}`} data-p={bad ? 'fault' : second && row.run?.second.at(-1)?.phase !== 'confirm' ? 'undo' : undefined} style={{ left: fits ? `calc(${right}% + 3px)` : before ? `${line.x(attempts[0]!.sentAt)}%` : `${right}%` }}>{text}</span>
 }

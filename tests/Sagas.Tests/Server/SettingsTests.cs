@@ -65,6 +65,13 @@ public sealed partial class SettingsTests
         options.Definitions.ShouldBe(["a.json", "b"]);
     }
 
+    [Fact]
+    public void A_host_of_your_own_is_told_too()
+    {
+        using var provider = new ServiceCollection().AddSingleton(Configured(("Sagas:Http:PerHost", "0"))).AddSagas(_ => { }).BuildServiceProvider();
+        Should.Throw<OptionsValidationException>(() => provider.GetRequiredService<IOptions<SagasOptions>>().Value).Message.ShouldContain("Sagas:Http:PerHost must lie between 1 and 65536.");
+    }
+
     private static IConfiguration Configured(params (string Key, string Value)[] settings) =>
         new ConfigurationBuilder().AddInMemoryCollection(settings.Select(setting => KeyValuePair.Create(setting.Key, (string?)setting.Value))).Build();
 
