@@ -4,7 +4,14 @@
 //   dotnet run -c Release --project tests/Sagas.Benchmarks -- book-trip --store journal --bus memory --inflight 512 --seconds 15
 //       [--participants bus|http] [--shape parallel|sequential] [--mode ok|refuse] [--barrier memory|file] [--warmup 5] [--path DIR] [--workers N]
 
+//
+// The simulator: the production engine in simulated worlds whose disk, bus, clocks and processes fail. Exits with 1 when a promise is broken.
+//
+//   dotnet run -c Release --project tests/Sagas.Benchmarks -- simulate [--sagas-total 1000000] [--seconds 60] [--seed N] [--seeds N] [--sagas N] [--without Drop,Pause] [--twice true] [--quiet true]
+
 using Sagas.Benchmarks;
+
+if (args is ["simulate", ..]) return Simulate.Run(args[1..]);
 
 if (args is not ["book-trip", ..])
 {
