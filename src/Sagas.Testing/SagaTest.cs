@@ -308,6 +308,10 @@ public sealed class SagaTest : IAsyncDisposable
 
         public ValueTask<IReadOnlyList<StoredDefinition>> DefinitionsAsync(CancellationToken cancel) => inner.DefinitionsAsync(cancel);
 
+        public ValueTask<bool> SaveOperationAsync(Operation operation, CancellationToken cancel) => inner.SaveOperationAsync(operation, cancel);
+
+        public ValueTask<IReadOnlyList<Operation>> OperationsAsync(CancellationToken cancel) => inner.OperationsAsync(cancel);
+
         public ValueTask DisposeAsync() => ValueTask.CompletedTask;
     }
 
