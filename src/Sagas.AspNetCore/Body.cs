@@ -23,21 +23,21 @@ internal static class Body
     public const int MaxDepth = 64;
 
     /// <summary>The body as a payload.</summary>
-    public static async Task<Payload> PayloadAsync(HttpContext http, int limit = Limit)
+    public static async Task<Payload> PayloadAsync(HttpContext http, int limit = Limit, int depth = MaxDepth)
     {
         // No body at all is missing JSON rather than another media type.
         if (HasBody(http)) ExpectJson(http.Request);
         var bytes = await BytesAsync(http, limit, "The body");
-        if (FaultOf(bytes.Span) is { } fault) throw fault.Thrown();
+        if (FaultOf(bytes.Span, depth) is { } fault) throw fault.Thrown();
         return new Payload(OnOneLine(bytes));
     }
 
     /// <summary>The body as a JSON object, to be read field by field; an empty one when there is no body.</summary>
-    public static async Task<JsonDocument> ObjectAsync(HttpContext http, string example)
+    public static async Task<JsonDocument> ObjectAsync(HttpContext http, string example, int limit = Limit, int depth = MaxDepth)
     {
         if (!HasBody(http)) return JsonDocument.Parse("{}");
-        var payload = await PayloadAsync(http);
-        var document = JsonDocument.Parse(payload.Utf8);
+        var payload = await PayloadAsync(http, limit, depth);
+        var document = JsonDocument.Parse(payload.Utf8, new JsonDocumentOptions { MaxDepth = depth });
         if (document.RootElement.ValueKind == JsonValueKind.Object) return document;
         document.Dispose();
         throw Problem.BadBody("$", $"The body is no JSON object. Send {example}.").Thrown();

@@ -17,7 +17,7 @@ internal static class Callbacks
         var outcome = OutcomeOf(body.RootElement, step, phase, attempt);
         var engine = http.Engine();
         var saga = await engine.FindAsync(id, http.RequestAborted) ?? throw Problem.UnknownSaga(id).Thrown();
-        var definition = engine.FindDefinition(saga.Definition, saga.DefinitionVersion);
+        var definition = engine.DefinitionOf(saga);
         if (definition is not null && definition.Find(step) is null) throw Problem.UnknownStep(step, definition).Thrown();
         var result = await engine.CallbackAsync(id, outcome, http.RequestAborted);
         switch (result.Outcome)

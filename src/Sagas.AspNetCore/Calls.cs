@@ -28,7 +28,7 @@ internal sealed record Call(string Method, string Path, string Summary, RequestD
 /// <summary>The API's table of contents.</summary>
 internal static class Calls
 {
-    private static readonly string[] Filter = ["status", "definition", "tag", "step", "error", "q", "startedAfter", "startedBefore"];
+    public static readonly string[] Filter = ["status", "definition", "tag", "step", "error", "q", "startedAfter", "startedBefore"];
 
     public static readonly Call[] All =
     [
@@ -41,12 +41,21 @@ internal static class Calls
         {
             Parameters = ["version", "tag", "priority"], Body = "Batch", Answers = [(202, "BatchOutcomes")], Problems = [400, 404, 413, 415, 429, 503],
         },
+        new("POST", "/api/v1/sagas", "Start a saga with a definition of its own", Starts.Inline)
+        {
+            Parameters = ["id", "Idempotency-Key", "wait", "tag", "priority", "traceparent"], Body = "InlineStart",
+            Answers = [(202, "Saga"), (200, "Saga")], Problems = [400, 413, 415, 422, 429, 503],
+        },
         new("GET", "/api/v1/sagas", "List sagas, newest first", Reads.List)
         {
             Parameters = [.. Filter, "limit", "cursor"], Answers = [(200, "SagaPage")], Problems = [400, 503],
         },
         new("GET", "/api/v1/sagas/counts", "Count sagas by status", Reads.Counts) { Parameters = Filter, Answers = [(200, "Counts")], Problems = [400, 503] },
         new("GET", "/api/v1/sagas/{id}", "One saga with its steps", Reads.Find) { Parameters = ["wait"], Answers = [(200, "Saga")], Problems = [400, 404, 503] },
+        new("GET", "/api/v1/sagas/{id}/definition", "The definition that a saga runs, also one of its own", Reads.Definition)
+        {
+            Answers = [(200, "Definition")], Problems = [400, 404, 503],
+        },
         new("GET", "/api/v1/sagas/{id}/history", "What happened to a saga, oldest first", Reads.History)
         {
             Parameters = ["limit", "cursor"], Answers = [(200, "HistoryPage")], Problems = [400, 404, 503],
@@ -71,6 +80,19 @@ internal static class Calls
         new("POST", "/api/v1/sagas/{id}/steps/{step}/callback", "The outcome of a command that was accepted with 202", Callbacks.Hear)
         {
             Parameters = ["phase", "attempt"], Body = "Callback", Answers = [(200, "Saga")], Problems = [400, 404, 409, 413, 415, 429, 503],
+        },
+        new("POST", "/api/v1/operations", "Ask the same of all sagas that match", Operations.Start)
+        {
+            Parameters = ["X-Operator"], Body = "OperationStart", Answers = [(202, "Operation"), (200, "Matched")], Problems = [400, 413, 415, 429, 503],
+        },
+        new("GET", "/api/v1/operations", "List operations, newest first", Operations.List)
+        {
+            Parameters = ["limit", "cursor"], Answers = [(200, "OperationPage")], Problems = [400, 503],
+        },
+        new("GET", "/api/v1/operations/{id}", "One operation and its progress", Operations.Find) { Answers = [(200, "Operation")], Problems = [404, 503] },
+        new("POST", "/api/v1/operations/{id}/cancel", "Stop an operation; what it did stays", Operations.Cancel)
+        {
+            Parameters = ["X-Operator"], Body = "Reason", Answers = [(202, "Operation")], Problems = [400, 404, 409, 413, 415, 503],
         },
         new("GET", "/api/v1/definitions", "List definitions", Definitions.List) { Answers = [(200, "Definitions")] },
         new("GET", "/api/v1/definitions/schema", "The JSON Schema of a definition", Definitions.Schema) { Answers = [(200, "Schema")] },

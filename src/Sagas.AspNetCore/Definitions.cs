@@ -20,6 +20,14 @@ internal static class Definitions
         return WriteAsync(http, Whole(http, Named(http)));
     }
 
+    /// <summary>A definition with all there is to it; one that came with its saga has no other versions.</summary>
+    public static Task WriteAsync(HttpContext http, SagaDefinition definition, bool inline)
+    {
+        var shape = Whole(http, definition);
+        if (inline) (shape["source"], shape["versions"]) = ("inline", new JsonArray(definition.Version));
+        return WriteAsync(http, shape);
+    }
+
     private static JsonObject Whole(HttpContext http, SagaDefinition definition)
     {
         var shape = Shape(definition);
@@ -65,9 +73,13 @@ internal static class Definitions
         }
         catch (DefinitionJsonException e)
         {
-            throw Problem.BadDefinition([.. e.Faults.Select(fault => fault with { Path = at + fault.Path[1..] })]).Thrown();
+            throw Refused(e, at);
         }
     }
+
+    /// <summary>A problem with all faults, each under <paramref name="at"/>.</summary>
+    public static ProblemException Refused(DefinitionJsonException refused, string at) =>
+        Problem.BadDefinition([.. refused.Faults.Select(fault => fault with { Path = at + fault.Path[1..] })]).Thrown();
 
     public static Task Graph(HttpContext http)
     {

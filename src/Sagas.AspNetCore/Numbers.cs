@@ -151,7 +151,7 @@ internal static class Numbers
             foreach (var kind in Enum.GetValues<WaitKind>()) json.WriteNumber(kind.Word(), counts.GetValueOrDefault(kind));
             json.WriteEndObject();
             json.WriteStartArray("items"u8);
-            foreach (var waiting in longest) SagaWriter.WriteWaiting(json, waiting, engine.FindDefinition(waiting.Saga.Definition, waiting.Saga.DefinitionVersion));
+            foreach (var waiting in longest) SagaWriter.WriteWaiting(json, waiting, engine.DefinitionOf(waiting.Saga));
             json.WriteEndArray();
             json.WriteEndObject();
         });

@@ -34,11 +34,11 @@ internal static class OpenApi
         ["X-Operator"] = ("header", Text(), "Who asks, for the history. Default `anonymous`."),
     };
 
-    private static readonly Dictionary<string, string> PathParameters = new() { ["name"] = "The definition's name.", ["id"] = "The saga's id.", ["step"] = "The step's name." };
+    private static readonly Dictionary<string, string> PathParameters = new() { ["name"] = "The definition's name.", ["id"] = "The id of the saga, or of the operation.", ["step"] = "The step's name." };
 
     private static readonly Dictionary<int, string> Reasons = new()
     {
-        [400] = "Something in the request does not fit; `detail` names it.", [404] = "Not there.", [409] = "The state of the saga or of the definitions does not allow it.",
+        [400] = "Something in the request does not fit; `detail` names it.", [404] = "Not there.", [409] = "The state of the saga, the operation or the definitions does not allow it.",
         [413] = "Over 256 KiB (a definition: 1 MiB, a batch: 16 MiB).", [415] = "Not JSON.", [422] = "The id was used before with another definition or input.",
         [429] = "The engine is full; see Retry-After.", [503] = "The store does not answer; see Retry-After.",
     };
@@ -219,12 +219,16 @@ internal static class OpenApi
         definitionStep["properties"]!["headers"] = tags.DeepClone();
         (string, JsonObject)[] definition =
         [
-            ("name", Text()), ("version", Whole(1)), ("source", OneOf("code", "file", "rest")), ("fingerprint", Text()), ("timeout", OrNull(Text())), ("pivot", OrNull(Text())),
+            ("name", Text()), ("version", Whole(1)), ("source", OneOf("code", "file", "rest", "inline")), ("fingerprint", Text()), ("timeout", OrNull(Text())), ("pivot", OrNull(Text())),
             ("steps", Many(Ref("DefinitionStep"))),
         ];
         var item = Required(Object(("id", Text()), ("input", Any()), ("tags", tags)), "input");
         var graph = Object(("name", Text()), ("version", Whole(1)), ("steps", Many(Ref("DefinitionStep"))));
         graph["properties"]!["timeout"] = Text();
+        var action = OneOf("cancel", "retry", "pause", "resume", "terminate");
+        // The listing's parameters: a text, or several where the listing takes several.
+        var filter = Required(Object([.. Calls.Filter.Select(name => (name, name is "status" or "tag"
+            ? new JsonObject { ["anyOf"] = new JsonArray(Text(), Many(Text())) } : name.StartsWith("started", StringComparison.Ordinal) ? Time() : Text()))]));
         return new JsonObject
         {
             ["Saga"] = Object([.. head, ("input", Any()), ("result", Any()), ("deadline", OrNull(Time())),
@@ -264,6 +268,13 @@ internal static class OpenApi
             ["BatchOutcomes"] = Object(("items", Many(Object(("id", OrNull(Text())), ("status", OneOf("accepted", "exists", "refused")),
                 ("problem", new JsonObject { ["anyOf"] = new JsonArray(Ref("Problem"), new JsonObject { ["type"] = "null" }) }))))),
             ["Reason"] = Required(Object(("reason", Text())), "reason"),
+            ["InlineStart"] = Required(Object(("definition", Ref("DefinitionJson")), ("id", Text()), ("input", Any()), ("tags", tags)), "definition"),
+            ["OperationStart"] = Required(Object(("action", action), ("filter", filter), ("reason", Text()), ("dryRun", Flag())), "action", "filter", "reason"),
+            ["Operation"] = Object(("id", Text()), ("action", action), ("filter", filter), ("reason", Text()), ("by", Text()), ("status", OneOf("running", "done", "cancelled")),
+                ("matched", Whole(0)), ("done", Whole(0)), ("failed", Whole(0)), ("errors", Many(Object(("id", Text()), ("message", Text())))),
+                ("startedAt", Time()), ("updatedAt", Time()), ("finishedAt", OrNull(Time())), ("cancelledBy", OrNull(Text())), ("cancelReason", OrNull(Text()))),
+            ["OperationPage"] = Object(("items", Many(Ref("Operation"))), ("next", OrNull(Text()))),
+            ["Matched"] = Object(("matched", Whole(0))),
             ["Resolve"] = Required(Object(("outcome", OneOf("done", "notDone")), ("result", Any()), ("reason", Text())), "outcome", "reason"),
             ["Callback"] = Required(Object(("outcome", OneOf("ok", "refused", "error")), ("result", Any()), ("code", Text()), ("message", Text())), "outcome"),
             ["Problem"] = Required(Object(("type", Text()), ("title", Text()), ("status", Whole(400, 599)), ("detail", Text()), ("parameter", Text()), ("path", Text()),

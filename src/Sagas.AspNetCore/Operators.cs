@@ -25,7 +25,7 @@ internal static class Operators
         using var body = await Body.ObjectAsync(http, "{\"outcome\":\"done\",\"result\":…,\"reason\":\"…\"}");
         var resolved = ResolutionOf(body.RootElement, step, by);
         var saga = await http.Engine().FindAsync(id, http.RequestAborted) ?? throw Problem.UnknownSaga(id).Thrown();
-        if (http.Engine().FindDefinition(saga.Definition, saga.DefinitionVersion) is { } definition && definition.Find(step) is null)
+        if (http.Engine().DefinitionOf(saga) is { } definition && definition.Find(step) is null)
             throw Problem.UnknownStep(step, definition).Thrown();
         await RequestAsync(http, id, resolved);
     }
@@ -41,7 +41,7 @@ internal static class Operators
         return new SagaEvent.StepResolved(step, outcome == "done", outcome == "done" ? result : null, ReasonOf(body), by);
     }
 
-    private static string ReasonOf(JsonElement body)
+    public static string ReasonOf(JsonElement body)
     {
         var reason = body.TryGetProperty("reason", out var text) && text.ValueKind == JsonValueKind.String ? text.GetString()!.Trim() : "";
         if (reason.Length == 0) throw Missing("The body has no reason.");
@@ -49,7 +49,7 @@ internal static class Operators
         return reason;
 
         static ProblemException Missing(string fault) =>
-            (Problem.BadBody("$.reason", $"{fault} Send {{\"reason\":\"…\"}} with 1 to {MaxReason} characters; it is kept in the saga's history.") with { Name = "reason-required", Title = "Reason required" }).Thrown();
+            (Problem.BadBody("$.reason", $"{fault} Send {{\"reason\":\"…\"}} with 1 to {MaxReason} characters; it is kept in the history.") with { Name = "reason-required", Title = "Reason required" }).Thrown();
     }
 
     private static async Task RequestAsync(HttpContext http, SagaId id, SagaEvent request)
@@ -63,6 +63,6 @@ internal static class Operators
             case RequestOutcome.Busy: throw Problem.Busy(result.Problem).Thrown();
         }
         var saga = result.Saga!;
-        await Answer.JsonAsync(http, 202, json => SagaWriter.Write(json, saga, engine.FindDefinition(saga.Definition, saga.DefinitionVersion)));
+        await Answer.JsonAsync(http, 202, json => SagaWriter.Write(json, saga, engine.DefinitionOf(saga)));
     }
 }

@@ -56,6 +56,12 @@ internal sealed record Problem(string Name, string Title, int Status, string Det
     public static Problem UnknownSaga(SagaId id) =>
         new("unknown-saga", "Unknown saga", 404, $"There is no saga '{Short(id.Value)}'. It was never started, or it ended longer ago than sagas are kept. Check the id.");
 
+    public static Problem UnknownOperation(string id) =>
+        new("unknown-operation", "Unknown operation", 404, $"There is no operation '{Short(id)}', or it ended longer ago than sagas are kept. GET /api/v1/operations lists them.");
+
+    public static Problem OperationEnded(Operation operation) =>
+        new("wrong-state", "Wrong state", 409, $"Operation '{operation.Id}' has ended ({(operation.Status == OperationStatus.Done ? "done" : "cancelled")}): there is nothing to stop. Start another to undo what it did.");
+
     public static Problem UnknownStep(string step, SagaDefinition saga) =>
         new("unknown-step", "Unknown step", 404, $"'{saga.Name}' version {saga.Version} has no step '{Short(step)}'. Its steps are {string.Join(", ", saga.Steps.Select(s => s.Name))}.");
 

@@ -106,19 +106,23 @@ internal static partial class Query
     public static bool IsTag(string key, string value) =>
         key.Length is >= 1 and <= 64 && value.Length <= 256 && !key.Contains(':') && !key.Any(char.IsControl) && !value.Any(char.IsControl);
 
-    public static SagaFilter Filter(HttpRequest request)
+    public static SagaFilter Filter(HttpRequest request) => Filter(request.Query);
+
+    public static SagaFilter Filter(IQueryCollection query)
     {
-        var after = Time(request, "startedAfter");
-        var before = Time(request, "startedBefore");
-        var tags = request.Query["tag"];
-        string? Text(string name) => One(request, name) is { Length: > 0 } text ? text : null;
-        return new SagaFilter(Statuses(request), Text("definition"), tags.Count == 0 ? null : [.. tags.Select(Tag)], Text("step"), Text("q"), after, before) { Error = Text("error") };
+        var after = Time(query, "startedAfter");
+        var before = Time(query, "startedBefore");
+        var tags = query["tag"];
+        string? Text(string name) => One(query, name) is { Length: > 0 } text ? text : null;
+        return new SagaFilter(Statuses(query), Text("definition"), tags.Count == 0 ? null : [.. tags.Select(Tag)], Text("step"), Text("q"), after, before) { Error = Text("error") };
     }
 
     /// <summary>A parameter that may be given once; null: not given.</summary>
-    public static string? One(HttpRequest request, string name)
+    public static string? One(HttpRequest request, string name) => One(request.Query, name);
+
+    private static string? One(IQueryCollection query, string name)
     {
-        var values = request.Query[name];
+        var values = query[name];
         if (values.Count > 1) throw Problem.BadParameter(name, values.ToString(), "it once").Thrown();
         return values.Count == 1 ? values[0] ?? "" : null;
     }
@@ -147,12 +151,12 @@ internal static partial class Query
         return true;
     }
 
-    private static DateTimeOffset? Time(HttpRequest request, string name) =>
-        One(request, name) is not { } text ? null : TryTime(text, out var time) ? time : throw Problem.BadParameter(name, text, Times).Thrown();
+    private static DateTimeOffset? Time(IQueryCollection query, string name) =>
+        One(query, name) is not { } text ? null : TryTime(text, out var time) ? time : throw Problem.BadParameter(name, text, Times).Thrown();
 
-    private static ImmutableArray<SagaStatus>? Statuses(HttpRequest request)
+    private static ImmutableArray<SagaStatus>? Statuses(IQueryCollection query)
     {
-        var given = request.Query["status"];
+        var given = query["status"];
         if (given.Count == 0) return null;
         var statuses = given.SelectMany(value => (value ?? "").Split(',')).Select(word =>
             Words.StatusOf(word) ?? throw Problem.BadParameter("status", word, "one or more of " + string.Join(", ", Words.Statuses)).Thrown());

@@ -19,6 +19,15 @@ internal static class Reads
         await Answer.JsonAsync(http, 200, json => SagaWriter.Write(json, saga, DefinitionOf(http, saga)));
     }
 
+    /// <summary>The definition that a saga runs, also one of its own.</summary>
+    public static async Task Definition(HttpContext http)
+    {
+        var id = Query.IdOf(http);
+        var saga = await http.Engine().FindAsync(id, http.RequestAborted) ?? throw Problem.UnknownSaga(id).Thrown();
+        var definition = http.Engine().DefinitionOf(saga) ?? throw Problem.UnknownDefinition(saga.Definition, saga.DefinitionVersion).Thrown();
+        await Definitions.WriteAsync(http, definition, saga.Inline is not null);
+    }
+
     public static async Task List(HttpContext http)
     {
         var filter = Query.Filter(http.Request);
@@ -81,5 +90,5 @@ internal static class Reads
         json.WriteEndObject();
     }
 
-    private static SagaDefinition? DefinitionOf(HttpContext http, SagaState saga) => http.Engine().FindDefinition(saga.Definition, saga.DefinitionVersion);
+    private static SagaDefinition? DefinitionOf(HttpContext http, SagaState saga) => http.Engine().DefinitionOf(saga);
 }

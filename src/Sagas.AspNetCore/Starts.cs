@@ -1,3 +1,6 @@
+using System.Collections.Immutable;
+using System.Text;
+using System.Text.Json;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
@@ -10,11 +13,71 @@ internal static class Starts
 {
     public static async Task One(HttpContext http)
     {
-        var engine = http.Engine();
         var request = await DefaultsAsync(http, Query.Route(http, "name")) with { Id = Query.NewId(http.Request) };
         var wait = Query.Wait(http.Request);
-        request = request with { Input = await Body.PayloadAsync(http) };
+        await StartAsync(http, request with { Input = await Body.PayloadAsync(http) }, wait);
+    }
 
+    /// <summary>A saga with a definition of its own.</summary>
+    public static async Task Inline(HttpContext http)
+    {
+        const string example = "{\"definition\":{…},\"input\":…}";
+        var id = Query.NewId(http.Request);
+        var wait = Query.Wait(http.Request);
+        var request = new StartRequest("", Payload.Null)
+        {
+            Id = id, Tags = Query.Tags(http.Request), Priority = Query.Priority(http.Request), TraceParent = Query.TraceParent(http.Request),
+        };
+        using var body = await Body.ObjectAsync(http, example, Body.DefinitionLimit, Body.MaxDepth + 1);
+        foreach (var field in body.RootElement.EnumerateObject())
+            request = field.Name switch
+            {
+                "definition" => Defined(request, field.Value),
+                "id" => request with { Id = IdOf(field.Value, id) },
+                "input" => request with { Input = new Payload(Encoding.UTF8.GetBytes(field.Value.GetRawText())) },
+                "tags" => request with { Tags = TagsOf(field.Value, request.Tags) },
+                var other => throw Problem.BadBody($"$.{other}", $"The body has a field '{Problem.Short(other)}'. It has only definition, id, input and tags.").Thrown(),
+            };
+        if (request.Inline is null) throw Problem.BadBody("$.definition", $"The body has no definition. Send {example}, or POST the input to /api/v1/definitions/{{name}}/sagas.").Thrown();
+        if (request.Input.Utf8.Length > Body.Limit) throw Problem.TooLarge("The input at $.input", Body.Limit).Thrown();
+        try
+        {
+            await StartAsync(http, request, wait);
+        }
+        catch (DefinitionJsonException e)
+        {
+            throw Definitions.Refused(e, "$.definition");
+        }
+    }
+
+    private static StartRequest Defined(StartRequest request, JsonElement given)
+    {
+        var definition = Definitions.Parse(new Payload(Encoding.UTF8.GetBytes(given.GetRawText())), "$.definition");
+        return request with { Definition = definition.Name, Version = definition.Version, Inline = definition };
+    }
+
+    private static SagaId? IdOf(JsonElement given, SagaId? said)
+    {
+        if (given.ValueKind == JsonValueKind.Null) return said;
+        if (given.ValueKind != JsonValueKind.String || !SagaId.TryParse(given.GetString(), out var id))
+            throw Problem.BadBody("$.id", "The id is not 1 to 128 of A-Z a-z 0-9 . _ : -, the first a letter or digit.").Thrown();
+        if (said is { } other && other != id)
+            throw Problem.BadBody("$.id", $"The id is '{id}', and the parameter or the header Idempotency-Key says '{other}'. Send the same, or one of them.").Thrown();
+        return id;
+    }
+
+    private static ImmutableSortedDictionary<string, string> TagsOf(JsonElement given, ImmutableSortedDictionary<string, string> said)
+    {
+        if (given.ValueKind == JsonValueKind.Null) return said;
+        var fits = given.ValueKind == JsonValueKind.Object && given.EnumerateObject().All(tag => tag.Value.ValueKind == JsonValueKind.String && Query.IsTag(tag.Name, tag.Value.GetString()!));
+        var tags = fits ? said.SetItems(given.EnumerateObject().Select(tag => KeyValuePair.Create(tag.Name, tag.Value.GetString()!))) : said;
+        if (fits && tags.Count <= Query.MaxTags) return tags;
+        throw Problem.BadBody("$.tags", $"The tags do not fit: send an object of at most {Query.MaxTags} texts, keys of 1 to 64 characters without colon, values of at most 256.").Thrown();
+    }
+
+    private static async Task StartAsync(HttpContext http, StartRequest request, TimeSpan? wait)
+    {
+        var engine = http.Engine();
         var started = await engine.StartAsync(request, http.RequestAborted);
         if (ProblemOf(engine, request, started) is { } problem) throw problem.Thrown();
         var saga = started.Saga!;
@@ -22,7 +85,7 @@ internal static class Starts
 
         http.Response.Headers.Location = Location(http.Request, saga.Id);
         var status = wait is not null ? (saga.Ended ? 200 : 202) : started.Outcome == StartOutcome.Exists ? 200 : 202;
-        await Answer.JsonAsync(http, status, json => SagaWriter.Write(json, saga, engine.FindDefinition(saga.Definition, saga.DefinitionVersion)));
+        await Answer.JsonAsync(http, status, json => SagaWriter.Write(json, saga, engine.DefinitionOf(saga)));
     }
 
     /// <summary>What the path, the parameters and the headers say of every saga to be started. A definition that is not there ends the request.</summary>
@@ -68,6 +131,7 @@ internal static class Starts
     private static string Location(HttpRequest request, SagaId id)
     {
         var path = request.PathBase.Add(request.Path).ToUriComponent();
-        return $"{path[..path.LastIndexOf("/definitions/", StringComparison.OrdinalIgnoreCase)]}/sagas/{id}";
+        var definition = path.LastIndexOf("/definitions/", StringComparison.OrdinalIgnoreCase);
+        return definition < 0 ? $"{path.TrimEnd('/')}/{id}" : $"{path[..definition]}/sagas/{id}";
     }
 }

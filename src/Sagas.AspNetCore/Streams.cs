@@ -55,7 +55,7 @@ internal static class Streams
         }
 
         Task ShowAsync(SagaState shown) =>
-            stream.SendAsync(shown.Ended ? "end" : "saga", json => SagaWriter.WriteSummary(json, shown, engine.FindDefinition(shown.Definition, shown.DefinitionVersion)));
+            stream.SendAsync(shown.Ended ? "end" : "saga", json => SagaWriter.WriteSummary(json, shown, engine.DefinitionOf(shown)));
     }
 
     /// <summary>All sagas that match: <c>saga</c> at each change, <c>stats</c> each second, <c>missed</c> when there was more than this client could take.</summary>
@@ -80,7 +80,7 @@ internal static class Streams
                 ready = listener.WaitAsync(stop.Token);
                 var changes = listener.Take(out var missed);
                 foreach (var saga in Newest(changes))
-                    stream.Add("saga", json => SagaWriter.WriteSummary(json, saga, engine.FindDefinition(saga.Definition, saga.DefinitionVersion)));
+                    stream.Add("saga", json => SagaWriter.WriteSummary(json, saga, engine.DefinitionOf(saga)));
                 if (missed > 0) stream.Add("missed", json => Missed(json, missed));
                 await stream.FlushAsync();
                 await Task.Delay(FeedPause, stream.Time, stop.Token);

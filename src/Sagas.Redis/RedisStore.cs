@@ -32,7 +32,7 @@ public sealed partial class RedisStore : ISharedSagaStore
 {
     private const int Slice = 2000;
     private static readonly TimeSpan RepeatDelay = TimeSpan.FromMilliseconds(100);
-    private static readonly Script s_commit = Script.Of("commit"), s_walk = Script.Of("walk"), s_count = Script.Of("count"), s_expire = Script.Of("expire");
+    private static readonly Script s_commit = Script.Of("commit"), s_walk = Script.Of("walk"), s_count = Script.Of("count"), s_expire = Script.Of("expire"), s_operation = Script.Of("operation");
     private readonly RedisOptions _options;
     private readonly TimeSpan _retention;
     private readonly TimeProvider _time;
@@ -178,6 +178,23 @@ public sealed partial class RedisStore : ISharedSagaStore
         await _link.DisposeAsync().ConfigureAwait(false);
     }
 
+    /// <inheritdoc/>
+    public async ValueTask<bool> SaveOperationAsync(Operation operation, CancellationToken cancel)
+    {
+        ArgumentNullException.ThrowIfNull(operation);
+        cancel.ThrowIfCancellationRequested();
+        return (long)await _link.AskAsync(database => RedisLink.EvalAsync(database, s_operation, [OperationsKey], [operation.Id, operation.Version - 1, operation.ToUtf8()])).ConfigureAwait(false) == 1;
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask<IReadOnlyList<Operation>> OperationsAsync(CancellationToken cancel)
+    {
+        var kept = await _link.AskAsync(database => database.HashValuesAsync(OperationsKey, CommandFlags.DemandMaster), cancel).ConfigureAwait(false);
+        return [.. kept.Select(static value => Operation.Parse((byte[])value!)).OrderByDescending(static one => one.Id, StringComparer.Ordinal)];
+    }
+
+    private RedisKey OperationsKey => $"{{{_options.Prefix}:nodes}}:operations";
+
     private RedisKey DefinitionsKey => $"{{{_options.Prefix}:nodes}}:definitions";
 
     /// <summary>Forgets what ended too long ago, now.</summary>
@@ -185,6 +202,8 @@ public sealed partial class RedisStore : ISharedSagaStore
     {
         const int Most = 200;
         var until = (_time.GetUtcNow() - _retention).ToUnixTimeMilliseconds();
+        var ended = (await OperationsAsync(default).ConfigureAwait(false)).Where(one => one.FinishedAt?.ToUnixTimeMilliseconds() <= until).Select(static one => (RedisValue)one.Id).ToArray();
+        if (ended.Length > 0) await _link.AskAsync(database => database.HashDeleteAsync(OperationsKey, ended)).ConfigureAwait(false);
         foreach (var partition in _partitions)
             while ((long)await _link.AskAsync(database => RedisLink.EvalAsync(database, s_expire, [partition.Counter], [partition.Prefix, until, Most])).ConfigureAwait(false) == Most)
             {
@@ -234,7 +253,7 @@ public sealed partial class RedisStore : ISharedSagaStore
         arguments[8] = Taken(text);
         arguments[9] = UnderWay(saga);
         arguments[10] = saga.Definition;
-        arguments[11] = saga.DefinitionVersion;
+        arguments[11] = saga.Inline is null ? saga.DefinitionVersion : InlineVersion;
         arguments[12] = saga.StartedAt.ToUnixTimeMilliseconds();
         arguments[13] = isFirst && !saga.Tags.IsEmpty ? JsonSerializer.SerializeToUtf8Bytes(saga.Tags.ToDictionary()) : "";
         arguments[14] = ErrorsOf(saga);
@@ -257,13 +276,20 @@ public sealed partial class RedisStore : ISharedSagaStore
 
     [ThreadStatic] private static ArrayBufferWriter<byte>? t_text;
 
-    /// <summary>The indices of the steps that are under way, as the listing by step looks for them: <c>|0|2|</c>.</summary>
+    /// <summary>Stands for the version of a definition that came with its saga: no place of a step names it, and its steps are filed by their names.</summary>
+    private const string InlineVersion = "inline";
+
+    /// <summary>What the listing by step knows a step by.</summary>
+    private static string StepKey(SagaState saga, int index) =>
+        saga.Inline?.Definition is { } own && index < own.Steps.Length ? own.Steps[index].Name : index.ToString(CultureInfo.InvariantCulture);
+
+    /// <summary>The steps that are under way, as the listing by step looks for them: <c>|0|2|</c>.</summary>
     private static string UnderWay(SagaState saga)
     {
         if (saga.Ended) return "";
         var steps = new StringBuilder("|");
         for (var i = 0; i < saga.Steps.Length; i++)
-            if (saga.Steps[i].Phase is not null || saga.Steps[i].Status == StepStatus.Waiting) steps.Append(i).Append('|');
+            if (saga.Steps[i].Phase is not null || saga.Steps[i].Status == StepStatus.Waiting) steps.Append(StepKey(saga, i)).Append('|');
         return steps.ToString();
     }
 
@@ -273,7 +299,7 @@ public sealed partial class RedisStore : ISharedSagaStore
         if (saga.Ended || (saga.Error is null && saga.Steps.All(static step => step.Error is null))) return "";
         var errors = new List<string> { saga.Error?.Step ?? "", saga.Error?.Code ?? "" };
         for (var i = 0; i < saga.Steps.Length; i++)
-            if (saga.Steps[i].Error is { } error) errors.AddRange([i.ToString(CultureInfo.InvariantCulture), error.Code]);
+            if (saga.Steps[i].Error is { } error) errors.AddRange([StepKey(saga, i), error.Code]);
         return JsonSerializer.SerializeToUtf8Bytes(errors);
     }
 
@@ -489,10 +515,13 @@ public sealed partial class RedisStore : ISharedSagaStore
             _rest.Add(tags.Length);
             foreach (var (key, value) in tags) _rest.AddRange([key, value]);
             var places = filter.StepPlaces.IsDefault ? [] : filter.StepPlaces;
-            if (filter.Step is not null && filter.Error is null && places.IsEmpty) Statuses = "";
-            _rest.Add(filter.Step is null ? -1 : places.Length);
+            _rest.Add(filter.Step is null ? -1 : places.Length + 1);
             if (filter.Step is not null)
+            {
                 foreach (var place in places) _rest.AddRange([place.Definition, place.Version, place.Index]);
+                // A saga that brought its definition knows the step by its name.
+                _rest.AddRange(["", InlineVersion, filter.Step]);
+            }
             NeedsWalk = tags.Length > 0 || filter.UnfinishedOnly || !string.IsNullOrEmpty(filter.Text);
         }
 

@@ -54,12 +54,17 @@ public readonly record struct WaitingStep(SagaState Saga, int Step, WaitKind Kin
 /// <summary>Counts and searches sagas in memory, as they are durable.</summary>
 internal static class Census
 {
+    /// <summary>What its definition is counted under. The names that sagas bring are anybody's: together they count as one.</summary>
+    public static string NameOf(SagaState saga) => saga.Inline is null ? saga.Definition : "(inline)";
+
     public static InFlight Count(IEnumerable<SagaState> sagas, DateTimeOffset now)
     {
         var versions = new Dictionary<(string, int), Tally>();
         foreach (var saga in sagas)
         {
-            if (!versions.TryGetValue((saga.Definition, saga.DefinitionVersion), out var tally)) versions[(saga.Definition, saga.DefinitionVersion)] = tally = new Tally(saga.Steps.Length);
+            // Definitions that came with their sagas may each have other steps, and be as many as the sagas.
+            var (version, steps) = saga.Inline is null ? (saga.DefinitionVersion, saga.Steps.Length) : (0, 0);
+            if (!versions.TryGetValue((NameOf(saga), version), out var tally)) versions[(NameOf(saga), version)] = tally = new Tally(steps);
             tally.Add(saga);
         }
         var all = versions.Select(pair => pair.Value.Of(pair.Key.Item1, pair.Key.Item2)).OrderBy(v => v.Definition, StringComparer.Ordinal).ThenBy(v => v.Version).ToImmutableArray();

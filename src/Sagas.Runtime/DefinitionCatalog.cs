@@ -63,6 +63,14 @@ internal sealed class DefinitionCatalog
     public SagaDefinition? Find(string name, int? version) =>
         version is { } one ? _all.GetValueOrDefault((name, one)) : _newest.GetValueOrDefault(name);
 
+    /// <summary>The definition that a saga runs; null: this node does not have it.</summary>
+    public SagaDefinition? Of(SagaState saga)
+    {
+        if (saga.Inline is not { } inline) return Find(saga.Definition, saga.DefinitionVersion);
+        if (inline.Definition is { } definition) definition.StuckAfter = _stuckAfter;
+        return inline.Definition;
+    }
+
     /// <summary>A fault for each step that this node cannot reach, for want of a bus.</summary>
     public IEnumerable<(StepDefinition Step, string Message)> Unreachable(SagaDefinition definition) => _hasBus ? [] :
         from step in definition.Steps

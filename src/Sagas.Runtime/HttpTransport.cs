@@ -26,7 +26,7 @@ namespace Sagas.Runtime;
 //   over 256 KiB             error                             error
 
 /// <summary>Calls HTTP participants.</summary>
-internal sealed class HttpTransport(SagasOptions options, Func<string, int?, SagaDefinition?> definitions, Func<SagaId, SagaEvent, CancellationToken, ValueTask> post,
+internal sealed class HttpTransport(SagasOptions options, Func<SagaState, SagaDefinition?> definitionOf, Func<SagaId, SagaEvent, CancellationToken, ValueTask> post,
     TimeProvider time, ILogger log, Func<string, CancellationToken, Task<IPAddress[]>>? resolve = null)
 {
     private const int MaxReply = Decider.MaxPayload;
@@ -135,7 +135,7 @@ internal sealed class HttpTransport(SagasOptions options, Func<string, int?, Sag
         var host = call.Url.Authority;
         try
         {
-            var definition = definitions(call.Saga.Definition, call.Saga.DefinitionVersion);
+            var definition = definitionOf(call.Saga);
             var step = definition?.Find(call.Send.Step);
             using var request = Request(call, step);
             var pool = definition is { LoopbackOnly: true } ? _rest : _anywhere;

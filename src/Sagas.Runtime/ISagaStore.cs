@@ -46,6 +46,16 @@ public interface ISagaStore : IAsyncDisposable
     /// <summary>All definitions that are kept, by name (ordinal) and version.</summary>
     ValueTask<IReadOnlyList<StoredDefinition>> DefinitionsAsync(CancellationToken cancel);
 
+    /// <summary>
+    /// Keeps an operation's next version: durable when this returns true. False: the version that is kept is not <c>Version - 1</c> (0: none is), and
+    /// nothing was changed; the very same again is true, for one whose answer was lost. One that has ended is forgotten as sagas are.
+    /// </summary>
+    /// <exception cref="StoreUnavailableException">Whether it was kept is unknown.</exception>
+    ValueTask<bool> SaveOperationAsync(Operation operation, CancellationToken cancel);
+
+    /// <summary>All operations that are kept, newest first: by their ids, descending (ordinal).</summary>
+    ValueTask<IReadOnlyList<Operation>> OperationsAsync(CancellationToken cancel);
+
     /// <summary>How the store is.</summary>
     StoreHealth Health { get; }
 }
@@ -134,7 +144,7 @@ public sealed record SagaFilter(ImmutableArray<SagaStatus>? Statuses = null, str
 {
     /// <summary>
     /// Where <see cref="Step"/> stands in each definition that has it. The engine fills it in, because a state names no steps; a store
-    /// asked for a step looks at these places only, and finds nothing when there are none.
+    /// asked for a step looks at these places only; a saga with an inline definition knows its own.
     /// </summary>
     public ImmutableArray<StepPlace> StepPlaces { get; init; } = [];
 
@@ -167,11 +177,14 @@ public sealed record SagaFilter(ImmutableArray<SagaStatus>? Statuses = null, str
         if (saga.Ended) return false;
         if (Error is not null && saga.Error is { } error && error.Code == Error && (Step is null || error.Step == Step)) return true;
         if (Step is null) return saga.Steps.Any(step => step.Error?.Code == Error);
+        if (saga.Inline is { } inline) return inline.Definition?.Find(Step) is { } own && MatchesStep(saga, own.Index);
         foreach (var (definition, version, index) in StepPlaces.IsDefault ? [] : StepPlaces)
-            if (version == saga.DefinitionVersion && index < saga.Steps.Length && definition == saga.Definition
-                && (Error is null ? IsAt(saga.Steps[index]) : saga.Steps[index].Error?.Code == Error)) return true;
+            if (version == saga.DefinitionVersion && definition == saga.Definition && MatchesStep(saga, index)) return true;
         return false;
     }
+
+    private bool MatchesStep(SagaState saga, int index) =>
+        index < saga.Steps.Length && (Error is null ? IsAt(saga.Steps[index]) : saga.Steps[index].Error?.Code == Error);
 
     private static bool IsAt(StepState step) => step.Phase is not null || step.Status == StepStatus.Waiting;
 }

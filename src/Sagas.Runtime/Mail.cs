@@ -15,6 +15,10 @@ internal sealed class StartMail(SagaDefinition definition, StartRequest request,
 
     public SagaDefinition Definition { get; } = definition;
     public StartRequest Request { get; } = request;
+
+    /// <summary>The definition that it brings; null: one that is loaded.</summary>
+    public InlineDefinition? Inline { get; init; }
+
     public Task<StartResult> Answer => _answer.Task;
 
     public void Reply(StartResult result) => _answer.TrySetResult(result);

@@ -8,6 +8,7 @@ public sealed class MemoryStore : ISagaStore
     private readonly SagaIndex _index = new();
     private readonly Dictionary<string, Kept> _sagas = new(StringComparer.Ordinal);
     private readonly SortedDictionary<(string Name, int Version), StoredDefinition> _definitions = new(StoredDefinitions.Order);
+    private readonly KeptOperations _operations = new();
     private readonly Retention? _retention;
 
     /// <summary>A store that keeps everything.</summary>
@@ -101,6 +102,25 @@ public sealed class MemoryStore : ISagaStore
     }
 
     /// <inheritdoc/>
+    public ValueTask<bool> SaveOperationAsync(Operation operation, CancellationToken cancel)
+    {
+        ArgumentNullException.ThrowIfNull(operation);
+        cancel.ThrowIfCancellationRequested();
+        lock (_index.Gate)
+        {
+            if (!_operations.Fits(operation)) return new(false);
+            _operations.Keep(operation);
+            return new(true);
+        }
+    }
+
+    /// <inheritdoc/>
+    public ValueTask<IReadOnlyList<Operation>> OperationsAsync(CancellationToken cancel)
+    {
+        lock (_index.Gate) return new(_operations.NewestFirst());
+    }
+
+    /// <inheritdoc/>
     public async ValueTask DisposeAsync()
     {
         if (_retention is not null) await _retention.DisposeAsync().ConfigureAwait(false);
@@ -110,6 +130,7 @@ public sealed class MemoryStore : ISagaStore
     internal void Expire()
     {
         if (_retention is null) return;
+        lock (_index.Gate) _operations.Forget(_retention.Cutoff);
         lock (_index.Gate)
             while (_index.Expire_NeedsLock(_retention.Cutoff, 1000, saga => _sagas.Remove(saga.State!.Id.Value)))
             {

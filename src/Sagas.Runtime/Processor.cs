@@ -128,9 +128,9 @@ internal sealed class Processor
     {
         var stored = await _engine.Store.FindAsync(mail.Id, CancellationToken.None).ConfigureAwait(false);
         _live.TryGetValue(mail.Id, out var live);
-        if (stored is { Ended: false } && (live is not null || _engine.FindDefinition(stored.Definition, stored.DefinitionVersion) is not null))
+        if (stored is { Ended: false } && (live is not null || _engine.DefinitionOf(stored) is not null))
         {
-            live ??= _live[mail.Id] = Live.FromStore(_engine.FindDefinition(stored.Definition, stored.DefinitionVersion)!, stored);
+            live ??= _live[mail.Id] = Live.FromStore(_engine.DefinitionOf(stored)!, stored);
             live.Reset(stored);
             // Whatever was sent before the doubt may never have been: ask again.
             Enter(live);
@@ -151,7 +151,7 @@ internal sealed class Processor
     {
         var fresh = new SagaState
         {
-            Id = start.Id, Definition = start.Definition.Name, DefinitionVersion = start.Definition.Version, Input = start.Request.Input,
+            Id = start.Id, Definition = start.Definition.Name, DefinitionVersion = start.Definition.Version, Inline = start.Inline, Input = start.Request.Input,
             Tags = start.Request.Tags, Priority = start.Request.Priority, TraceParent = start.Request.TraceParent,
         };
         return _live[start.Id] = new Live(start.Definition, fresh) { Starter = start };
@@ -204,10 +204,8 @@ internal sealed class Processor
             if (ReferenceEquals(decision.State, before)) return decision.Refused;
             if (Invariants.Check(live.Definition, decision.State) is { Count: > 0 } broken)
                 throw new InvalidOperationException(string.Join(" ", broken));
-            // What a participant said can be asked again, unless it waits to hear that it is kept; everything else must not be lost.
-            var urgent = awaited || happened is not SagaEvent.Replied || !decision.Effects.IsEmpty
-                || decision.State.Course != before.Course || decision.State.Status != before.Status;
-            live.Apply(decision, urgent);
+            // Who waits to hear that it is kept waits for the commit.
+            live.Apply(decision, urgent: awaited || decision.IsUrgent(before, happened));
             return null;
         }
         catch (Exception e)
@@ -418,16 +416,18 @@ internal sealed class Processor
             : Existing(start, live.Durable!);
 
     private static StartResult Existing(StartMail start, SagaState stored) =>
-        stored.Definition == start.Definition.Name && stored.Input.Equals(start.Request.Input)
+        stored.Definition == start.Definition.Name && stored.Inline?.Fingerprint == start.Inline?.Fingerprint && stored.Input.Equals(start.Request.Input)
             ? new StartResult(StartOutcome.Exists, stored)
-            : new StartResult(StartOutcome.Differs, stored, stored.Definition != start.Definition.Name
+            : new StartResult(StartOutcome.Differs, stored, stored.Inline?.Fingerprint != start.Inline?.Fingerprint
+                ? $"Saga '{stored.Id}' was started with {(stored.Inline is null ? "a definition that is loaded" : start.Inline is null ? "a definition of its own" : "another definition of its own")}. Use another id, or send the same."
+                : stored.Definition != start.Definition.Name
                 ? $"Saga '{stored.Id}' is one of '{stored.Definition}', not of '{start.Definition.Name}'. Use another id."
                 : $"Saga '{stored.Id}' was started with another input. Use another id, or send the same input.");
 
     private RequestResult Missing(RequestMail request, SagaState? stored)
     {
         if (stored is null) return new RequestResult(RequestOutcome.NotFound, null, $"There is no saga '{request.Id}'.");
-        if (_engine.FindDefinition(stored.Definition, stored.DefinitionVersion) is not { } definition)
+        if (_engine.DefinitionOf(stored) is not { } definition)
             return new RequestResult(RequestOutcome.WrongState, stored, $"Saga '{request.Id}' is one of '{stored.Definition}' v{stored.DefinitionVersion}, which this node does not have. Load that version.");
         return new RequestResult(RequestOutcome.WrongState, stored, Decider.Decide(definition, stored, request.Happened, _engine.Now).Refused);
     }

@@ -13,6 +13,9 @@ public sealed record StartRequest(string Definition, Payload Input)
     /// <summary>The definition's version; null: the newest.</summary>
     public int? Version { get; init; }
 
+    /// <summary>A definition in JSON that comes with the saga, whose name <see cref="Definition"/> says; null: one that is loaded.</summary>
+    public SagaDefinition? Inline { get; init; }
+
     /// <summary>Labels to list by.</summary>
     public ImmutableSortedDictionary<string, string> Tags { get; init; } = ImmutableSortedDictionary<string, string>.Empty;
 

@@ -23,6 +23,7 @@ public sealed class SagaEngine : IHostedLifecycleService
     private Meter? _gauges;
     private Task[] _running = [];
     private volatile bool _open;
+    private readonly Operations _operations;
     private long _lookedAt;
     private volatile RecentStats? _stats;
 
@@ -31,9 +32,10 @@ public sealed class SagaEngine : IHostedLifecycleService
         _pulse = new Pulse(time);
         _waiters = new Waiters(time);
         _failures = new Failures(time);
-        _parts = new EngineParts(definitions, store, new Outbox(transport, new HttpTransport(options.Value, definitions.Find, PostAsync, time, log), time, log), new TimerPump(time, mail => WorkerOf(mail.Id).TryPost(mail)),
+        _parts = new EngineParts(definitions, store, new Outbox(transport, new HttpTransport(options.Value, definitions.Of, PostAsync, time, log), time, log), new TimerPump(time, mail => WorkerOf(mail.Id).TryPost(mail)),
             options.Value, time, log, Committed);
         _workers = [.. Enumerable.Range(0, options.Value.Workers).Select(_ => new Processor(_parts))];
+        _operations = new Operations(this, _parts);
     }
 
     /// <summary>The definitions this engine runs, all versions.</summary>
@@ -51,7 +53,14 @@ public sealed class SagaEngine : IHostedLifecycleService
     /// <summary>The definition of that name, the newest version unless one is given; null: none.</summary>
     public SagaDefinition? FindDefinition(string name, int? version = null) => _parts.Definitions.Find(name, version);
 
-    /// <summary>The same, but one that is not known here is looked for in the store: another node may have put it there.</summary>
+    /// <summary>The definition that a saga runs, which may be its own; null: this node does not have it.</summary>
+    public SagaDefinition? DefinitionOf(SagaState saga)
+    {
+        ArgumentNullException.ThrowIfNull(saga);
+        return _parts.Definitions.Of(saga);
+    }
+
+    /// <summary>The definition of that name; one that is not known here is looked for in the store: another node may have put it there.</summary>
     /// <exception cref="StoreUnavailableException">The store does not answer.</exception>
     public async ValueTask<SagaDefinition?> FindDefinitionAsync(string name, int? version = null, CancellationToken cancel = default)
     {
@@ -71,8 +80,7 @@ public sealed class SagaEngine : IHostedLifecycleService
     public async ValueTask<DefinitionResult> PutDefinitionAsync(SagaDefinition definition, CancellationToken cancel = default)
     {
         ArgumentNullException.ThrowIfNull(definition);
-        if (_parts.Definitions.Unreachable(definition).ToArray() is { Length: > 0 } unreachable)
-            throw new DefinitionJsonException([.. unreachable.Select(fault => new DefinitionFault($"$.steps['{fault.Step.Name}']", fault.Message))]);
+        RequireReached(definition);
         if (definition.Json is not { } json) throw new ArgumentException($"'{definition}' is written in C#. Add it with AddSaga.", nameof(definition));
         if (!_open) throw new StoreUnavailableException("The engine is not running. Repeat later.");
         definition.Source = DefinitionSource.Rest;
@@ -93,12 +101,21 @@ public sealed class SagaEngine : IHostedLifecycleService
             + $"and sagas may have begun under it. Nothing was changed. Put this one as version {(FindDefinition(other.Name) ?? other).Version + 1L}.");
     }
 
+    private void RequireReached(SagaDefinition definition)
+    {
+        if (_parts.Definitions.Unreachable(definition).ToArray() is { Length: > 0 } unreachable)
+            throw new DefinitionJsonException([.. unreachable.Select(fault => new DefinitionFault($"$.steps['{fault.Step.Name}']", fault.Message))]);
+    }
+
     /// <summary>Starts a saga. When it returns Started or Exists, the saga is durable.</summary>
     /// <exception cref="StoreUnavailableException">Whether it was started is unknown: repeat with the same id.</exception>
+    /// <exception cref="DefinitionJsonException">It brings a definition with steps that this node does not reach.</exception>
     public async ValueTask<StartResult> StartAsync(StartRequest request, CancellationToken cancel = default)
     {
         ArgumentNullException.ThrowIfNull(request);
-        if (await FindDefinitionAsync(request.Definition, request.Version, cancel).ConfigureAwait(false) is not { } definition)
+        var inline = request.Inline is { } own ? new InlineDefinition(own) : null;
+        if (inline?.Definition is { } brought) RequireReached(brought);
+        if ((inline is null ? await FindDefinitionAsync(request.Definition, request.Version, cancel).ConfigureAwait(false) : inline.Definition) is not { } definition)
             return new StartResult(StartOutcome.UnknownDefinition, Problem: request.Version is { } version
                 ? $"There is no version {version} of definition '{request.Definition}'. GET /definitions lists what there is."
                 : $"There is no definition '{request.Definition}'. GET /definitions lists what there is.");
@@ -109,7 +126,7 @@ public sealed class SagaEngine : IHostedLifecycleService
         using var span = StartSpan(definition, request, id);
         if ((span ?? Activity.Current) is { IdFormat: ActivityIdFormat.W3C } activity && (span is not null || request.TraceParent is null))
             request = request with { TraceParent = activity.Id };
-        var mail = new StartMail(definition, request, id, _parts.Time);
+        var mail = new StartMail(definition, request, id, _parts.Time) { Inline = inline };
         if (!_open || !WorkerOf(id).TryStart(mail))
             return new StartResult(StartOutcome.Busy, Problem: _open ? "The engine has as much work as it can hold. Repeat later." : "The engine is not running. Repeat later.");
         return await mail.Answer.WaitAsync(cancel).ConfigureAwait(false);
@@ -147,6 +164,24 @@ public sealed class SagaEngine : IHostedLifecycleService
         if (!_open || !WorkerOf(id).TryPost(mail)) return new RequestResult(RequestOutcome.Busy, Problem: "The engine has as much work as it can hold. Repeat later.");
         return await mail.Answer.WaitAsync(cancel).ConfigureAwait(false);
     }
+
+    /// <summary>Asks the same of all sagas that match and have started by now, in the background; a restart does not end it. Null: too many run already.</summary>
+    /// <exception cref="StoreUnavailableException">Whether it began is unknown: look.</exception>
+    public async ValueTask<Operation?> OperateAsync(OperationAction action, SagaFilter filter, string reason, string by, CancellationToken cancel = default)
+    {
+        ArgumentNullException.ThrowIfNull(filter);
+        return _open ? await _operations.StartAsync(action, filter, reason, by, cancel).ConfigureAwait(false) : null;
+    }
+
+    /// <summary>The operation as it stands, its progress up to now; null: none.</summary>
+    public ValueTask<Operation?> FindOperationAsync(string id, CancellationToken cancel = default) => _operations.FindAsync(id, cancel);
+
+    /// <summary>All operations that are kept, newest first.</summary>
+    public ValueTask<IReadOnlyList<Operation>> ListOperationsAsync(CancellationToken cancel = default) => _operations.ListAsync(cancel);
+
+    /// <summary>Stops an operation; sagas that were asked stay as they are. Gives it as it stands, and whether this has stopped it; null: none.</summary>
+    public ValueTask<(Operation? Operation, bool Stopped)> CancelOperationAsync(string id, string reason, string by, CancellationToken cancel = default) =>
+        _operations.CancelAsync(id, reason, by, cancel);
 
     /// <summary>A page of history: entries after number <paramref name="after"/>; null: no such saga.</summary>
     public ValueTask<IReadOnlyList<HistoryEntry>?> HistoryAsync(SagaId id, int after, int limit, CancellationToken cancel = default) =>
@@ -211,7 +246,7 @@ public sealed class SagaEngine : IHostedLifecycleService
         var (longest, counts) = Census.Waiting(_workers.SelectMany(static worker => worker.Sagas).Where(filter.Matches), IsAsked, kind, limit, _parts.Now - patience);
         return (longest, counts.Select((count, what) => KeyValuePair.Create((WaitKind)what, count)).ToImmutableDictionary());
 
-        bool IsAsked(SagaState saga, int step) => filter.Step is null || FindDefinition(saga.Definition, saga.DefinitionVersion)?.Find(filter.Step)?.Index == step;
+        bool IsAsked(SagaState saga, int step) => filter.Step is null || DefinitionOf(saga)?.Find(filter.Step)?.Index == step;
     }
 
     /// <summary>What fails, grouped, and how many failures belong to no group that is kept.</summary>
@@ -279,7 +314,7 @@ public sealed class SagaEngine : IHostedLifecycleService
         _running = [.. _workers.Select(worker => _parts.Time.Run(() => RunAsync(worker)))];
         foreach (var saga in unfinished)
         {
-            if (FindDefinition(saga.Definition, saga.DefinitionVersion) is { } definition)
+            if (DefinitionOf(saga) is { } definition)
             {
                 _failures.Recovered(saga, definition);
                 await WorkerOf(saga.Id).PostAsync(new RecoveredMail(saga, definition), cancellationToken).ConfigureAwait(false);
@@ -289,6 +324,7 @@ public sealed class SagaEngine : IHostedLifecycleService
         _sampling = _parts.Time.CreateTimer(_ => _pulse.Sample(CountInFlight()), null, SampleEvery, SampleEvery);
         _gauges = Gauges();
         _open = true;
+        await _operations.OpenAsync().ConfigureAwait(false);
         _parts.Log.Opened(_parts.Options.Node, unfinished.Count);
     }
 
@@ -313,6 +349,8 @@ public sealed class SagaEngine : IHostedLifecycleService
     /// <summary>Takes nothing new, finishes what waits, and stops. What is unfinished goes on when a node opens the store again.</summary>
     public async Task StoppingAsync(CancellationToken cancellationToken)
     {
+        // What an operation has asked is answered while the workers still run.
+        await Task.WhenAny(_operations.DisposeAsync().AsTask(), Task.Delay(_parts.Options.DrainTimeout, _parts.Time, cancellationToken)).ConfigureAwait(false);
         _open = false;
         _sampling?.Dispose();
         CloseGauges();
@@ -390,8 +428,8 @@ public sealed class SagaEngine : IHostedLifecycleService
         var saga = commit.State;
         if (saga.Version == 1)
         {
-            _pulse.Started(saga.Definition);
-            Telemetry.Started.Add(1, new KeyValuePair<string, object?>("definition", saga.Definition));
+            _pulse.Started(Census.NameOf(saga));
+            Telemetry.Started.Add(1, new KeyValuePair<string, object?>("definition", Census.NameOf(saga)));
         }
         CountFailed(commit);
         if (Feed.IsHeard) Feed.Committed(before, saga);
@@ -405,18 +443,18 @@ public sealed class SagaEngine : IHostedLifecycleService
         {
             if (entry.Outcome is not (Outcome.Refused or Outcome.Error) && entry.Event is not ("timed-out" or "mapping-failed")) continue;
             failed++;
-            Telemetry.Failed.Add(1, new("definition", commit.State.Definition), new("step", entry.Step), new("phase", entry.Phase?.Word()), new("outcome", entry.Outcome?.Word() ?? entry.Event));
+            Telemetry.Failed.Add(1, new("definition", Census.NameOf(commit.State)), new("step", entry.Step), new("phase", entry.Phase?.Word()), new("outcome", entry.Outcome?.Word() ?? entry.Event));
         }
-        if (failed > 0) _pulse.Failed(commit.State.Definition, failed);
-        _failures.Committed(commit, () => FindDefinition(commit.State.Definition, commit.State.DefinitionVersion));
+        if (failed > 0) _pulse.Failed(Census.NameOf(commit.State), failed);
+        _failures.Committed(commit, () => DefinitionOf(commit.State));
     }
 
     private void Ended(SagaState saga)
     {
         var duration = saga.FinishedAt!.Value - saga.StartedAt;
-        _pulse.Ended(saga.Definition, saga.Course, duration);
-        Telemetry.Ended.Add(1, new("definition", saga.Definition), new("status", saga.Course.ToString()));
-        Telemetry.Duration.Record(duration.TotalSeconds, new("definition", saga.Definition), new("status", saga.Course.ToString()));
+        _pulse.Ended(Census.NameOf(saga), saga.Course, duration);
+        Telemetry.Ended.Add(1, new("definition", Census.NameOf(saga)), new("status", saga.Course.ToString()));
+        Telemetry.Duration.Record(duration.TotalSeconds, new("definition", Census.NameOf(saga)), new("status", saga.Course.ToString()));
         _parts.Log.SagaEnded(saga.Id, saga.Definition, saga.Course);
         _waiters.Ended(saga);
     }
@@ -460,5 +498,5 @@ internal sealed record EngineParts(DefinitionCatalog Definitions, ISagaStore Sto
     /// <summary>Now, in whole milliseconds as stores keep it, so that a saga read back is the saga that was written.</summary>
     public DateTimeOffset Now => DateTimeOffset.FromUnixTimeMilliseconds(Time.GetUtcNow().ToUnixTimeMilliseconds());
 
-    public SagaDefinition? FindDefinition(string name, int version) => Definitions.Find(name, version);
+    public SagaDefinition? DefinitionOf(SagaState saga) => Definitions.Of(saga);
 }

@@ -38,6 +38,15 @@ internal static partial class Log
     [LoggerMessage(19, LogLevel.Error, "Definition {Definition} v{Version} in the store cannot be read by this program: it is not loaded, and its sagas wait. Run the version that wrote it.")]
     public static partial void DefinitionUnread(this ILogger log, Exception why, string definition, int version);
 
+    [LoggerMessage(20, LogLevel.Information, "Operation {Operation} ({Action}) goes on here; {Count} sagas were asked before.")]
+    public static partial void OperationResumed(this ILogger log, string operation, OperationAction action, long count);
+
+    [LoggerMessage(21, LogLevel.Error, "Operation {Operation} came to a halt; it is taken up again in half a minute. Please report this.")]
+    public static partial void OperationFailed(this ILogger log, Exception why, string operation);
+
+    [LoggerMessage(22, LogLevel.Warning, "The store does not say which operations run; it is asked again in a few seconds.")]
+    public static partial void OperationsUnread(this ILogger log, Exception why);
+
     [LoggerMessage(3, LogLevel.Error, "{Count} commits failed; what they decided is not acknowledged, and is asked again once the store answers.")]
     public static partial void CommitFailed(this ILogger log, Exception why, int count);
 

@@ -42,7 +42,19 @@ namespace Sagas;
 /// <param name="Effects">To be dispatched only after <paramref name="State"/> is durable.</param>
 /// <param name="History">New entries.</param>
 /// <param name="Refused">For an operator's request in the wrong state: why, and what to do. Nothing changed.</param>
-public sealed record Decision(SagaState State, ImmutableArray<Effect> Effects, ImmutableArray<HistoryEntry> History, string? Refused = null);
+public sealed record Decision(SagaState State, ImmutableArray<Effect> Effects, ImmutableArray<HistoryEntry> History, string? Refused = null)
+{
+    /// <summary>
+    /// Whether it must be made durable at once. What a participant said and what causes no command can be asked again, and may wait for the saga's next
+    /// commit; everything else must not be lost.
+    /// </summary>
+    public bool IsUrgent(SagaState before, SagaEvent? happened)
+    {
+        ArgumentNullException.ThrowIfNull(before);
+        return !ReferenceEquals(State, before)
+            && (happened is not SagaEvent.Replied || !Effects.IsEmpty || State.Course != before.Course || State.Status != before.Status);
+    }
+}
 
 /// <summary>Every branch of the engine's behaviour. Pure: the same arguments give the same decision.</summary>
 public static class Decider

@@ -148,6 +148,9 @@ public sealed record SagaState
     /// <summary>The version of its definition: the one it started with.</summary>
     public required int DefinitionVersion { get; init; }
 
+    /// <summary>The definition that it brought with it; null: one that is loaded.</summary>
+    public InlineDefinition? Inline { get; init; }
+
     /// <summary>How often it was committed; the store compares and sets it.</summary>
     public long Version { get; init; }
 

@@ -23,6 +23,11 @@ public static class StateJson
         json.WriteString("id"u8, saga.Id.Value);
         json.WriteString("d"u8, saga.Definition);
         json.WriteNumber("dv"u8, saga.DefinitionVersion);
+        if (saga.Inline is { } inline)
+        {
+            json.WriteString("ih"u8, inline.Fingerprint);
+            Value(json, "ij"u8, inline.Json);
+        }
         json.WriteNumber("v"u8, saga.Version);
         json.WriteNumber("s"u8, (int)saga.Course);
         if (saga.Paused) json.WriteBoolean("p"u8, true);
@@ -57,11 +62,14 @@ public static class StateJson
         var json = new Utf8JsonReader(bytes, Deep);
         if (!json.Read() || json.TokenType != JsonTokenType.StartObject) throw new JsonException("A stored saga is an object.");
         var saga = new SagaState { Id = default, Definition = "", DefinitionVersion = 0, Input = Payload.Null };
+        string? fingerprint = null;
         while (EnvelopeReader.Next(ref json))
         {
             if (json.ValueTextEquals("id"u8)) saga = saga with { Id = new SagaId(Text(ref json)) };
             else if (json.ValueTextEquals("d"u8)) saga = saga with { Definition = Text(ref json) };
             else if (json.ValueTextEquals("dv"u8)) saga = saga with { DefinitionVersion = EnvelopeReader.Number(ref json) };
+            else if (json.ValueTextEquals("ih"u8)) fingerprint = Text(ref json);
+            else if (json.ValueTextEquals("ij"u8)) saga = saga with { Inline = new InlineDefinition(fingerprint ?? throw new JsonException("An inline definition comes after its hash."), EnvelopeReader.Raw(ref json)) };
             else if (json.ValueTextEquals("v"u8)) saga = saga with { Version = Long(ref json) };
             else if (json.ValueTextEquals("s"u8)) saga = saga with { Course = (SagaStatus)Member(ref json, (int)SagaStatus.Terminated) };
             else if (json.ValueTextEquals("p"u8)) saga = saga with { Paused = Flag(ref json) };

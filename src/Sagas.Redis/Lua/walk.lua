@@ -2,7 +2,8 @@
 -- KEYS[1] the partition's counter.
 -- ARGV 1 partition, 2 'list' or 'count', 3 most matches, 4 most sagas to look at, 5 and 6 start and id of the saga to go on after ('': from the newest),
 --      7 started at or after ('': any), 8 started before ('': any), 9 definition ('': any), 10 statuses as digits, 11 text ('': any), 12 error's code ('': any),
---      13 step's name, 14 how many tags, then key and value of each, then how many places of the step (-1: no step asked), then definition, version and index of each.
+--      13 step's name, 14 how many tags, then key and value of each, then how many places of the step (-1: no step asked), then definition ('': any), version
+--      and index of each; the version of a definition that came with its saga is 'inline', and its steps' indices are their names.
 -- Answers {1: all seen, 0: go on, start and id to go on after, then for a list start and id of each match, else the count of each status}.
 local p, counting, most, slice = ARGV[1], ARGV[2] == 'count', tonumber(ARGV[3]), tonumber(ARGV[4])
 local below, belowId, after, before = tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7]), tonumber(ARGV[8])
@@ -47,7 +48,7 @@ local function failed(errors, name, version)
     if all[i + 1] == failure then
       if not places then return true end
       for _, place in ipairs(places) do
-        if place[1] == name and place[2] == version and place[3] == all[i] then return true end
+        if (place[1] == '' or place[1] == name) and place[2] == version and place[3] == all[i] then return true end
       end
     end
   end
@@ -69,7 +70,7 @@ local function match(id, status)
   if places then
     local there = false
     for _, place in ipairs(places) do
-      there = there or place[1] == f[2] and place[2] == f[4] and f[5] and string.find(f[5], '|' .. place[3] .. '|', 1, true) ~= nil
+      there = there or (place[1] == '' or place[1] == f[2]) and place[2] == f[4] and f[5] and string.find(f[5], '|' .. place[3] .. '|', 1, true) ~= nil
     end
     if not there then return nil end
   end

@@ -30,6 +30,7 @@ public sealed partial class JournalStore
 
     void Expire()
     {
+        lock (_index.Gate) _operations.Forget(_retention.Cutoff);
         for (var more = true; more;)
             lock (_index.Gate)
                 more = _index.Expire_NeedsLock(_retention.Cutoff, Slice, Forget_NeedsLock);
@@ -245,7 +246,7 @@ public sealed partial class JournalStore
     }
 
     /// <summary>
-    /// The definitions; then the open sagas, then the finished: one that ends in between is in the second part or was appended after the snapshot's point,
+    /// Definitions and operations; then the open sagas, then the finished: one that ends in between is in the second part or was appended after the snapshot's point,
     /// and is replayed.
     /// </summary>
     long WriteSnapshot(SnapshotWriter writer)
@@ -254,11 +255,19 @@ public sealed partial class JournalStore
         var written = 0L;
         OpenSaga[] open;
         StoredDefinition[] definitions;
-        lock (_index.Gate) (open, definitions) = ([.. _open.Values], [.. _definitions.Values]);
+        Operation[] operations;
+        lock (_index.Gate) (open, definitions, operations) = ([.. _open.Values], [.. _definitions.Values], [.. _operations.All]);
         foreach (var definition in definitions)
         {
             using var buffer = new RecordBuffer();
             WriteDefinition(buffer, definition);
+            Flush(buffer);
+        }
+
+        foreach (var operation in operations)
+        {
+            using var buffer = new RecordBuffer();
+            WriteOperation(buffer, operation);
             Flush(buffer);
         }
 

@@ -43,6 +43,8 @@ public sealed partial class JournalStore
                 foreach (var saga in open) _open.Add(saga.Entry.State!.Id.Value, saga);
                 _index.Load_NeedsLock(sagas);
                 foreach (var definition in replay.Kept) _definitions.Add((definition.Name, definition.Version), definition);
+                replay.Operations.Forget(_retention.Cutoff);
+                foreach (var operation in replay.Operations.All) _operations.Keep(operation);
                 foreach (var entry in sagas) SetLiveBytes_NeedsLock(entry, entry.LiveBytes, isNew: true);
                 (_sinceSnapshot, _snapshotBytes) = (replay.AppendedBytes, replay.SnapshotBytes);
                 _journal = journal;
@@ -70,6 +72,8 @@ public sealed partial class JournalStore
         readonly Dictionary<(string Name, int Version), StoredDefinition> _kept = [];
         readonly HashSet<string> _headless = [];
 
+        public KeptOperations Operations { get; } = new();
+
         /// <summary>The definitions that are kept.</summary>
         public IEnumerable<StoredDefinition> Kept => _kept.Values;
 
@@ -95,6 +99,10 @@ public sealed partial class JournalStore
                 case RecordKind.Definition:
                     var kept = ReadDefinition(record);
                     _kept[(kept.Name, kept.Version)] = kept;
+                    break;
+                case RecordKind.Operation:
+                    // What came after a snapshot's point may be in it already: then it comes again, in order.
+                    Operations.Keep(ReadOperation(record));
                     break;
                 default:
                     throw new InvalidDataException($"A record is of kind {record.Head.Kind}, which this program does not know. Run the version that wrote it.");

@@ -36,6 +36,9 @@ enum RecordKind : byte
 
     /// <summary>A definition, as JSON in the place of a state; in a snapshot too.</summary>
     Definition = 5,
+
+    /// <summary>One version of an operation, as JSON in the place of a state; in a snapshot the newest.</summary>
+    Operation = 6,
 }
 
 /// <summary>

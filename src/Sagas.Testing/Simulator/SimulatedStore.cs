@@ -61,6 +61,10 @@ internal sealed class SimulatedStore(World world, Machine node, Process process,
 
     public ValueTask<IReadOnlyList<StoredDefinition>> DefinitionsAsync(CancellationToken cancel) => inner.DefinitionsAsync(cancel);
 
+    public ValueTask<bool> SaveOperationAsync(Operation operation, CancellationToken cancel) => inner.SaveOperationAsync(operation, cancel);
+
+    public ValueTask<IReadOnlyList<Operation>> OperationsAsync(CancellationToken cancel) => inner.OperationsAsync(cancel);
+
     public ValueTask DisposeAsync() => inner.DisposeAsync();
 }
 

@@ -73,7 +73,15 @@ internal sealed class BreakableStore : ISagaStore
 
     public ValueTask<IReadOnlyList<SagaState>> OpenAsync(CancellationToken cancel) => Working.OpenAsync(cancel);
 
-    public ValueTask<ImmutableArray<CommitOutcome>> CommitAsync(IReadOnlyList<SagaCommit> commits, CancellationToken cancel) => Working.CommitAsync(commits, cancel);
+    /// <summary>What each commit waits for; null: nothing.</summary>
+    public Func<SagaCommit, Task>? BeforeCommit { get; set; }
+
+    public async ValueTask<ImmutableArray<CommitOutcome>> CommitAsync(IReadOnlyList<SagaCommit> commits, CancellationToken cancel)
+    {
+        if (BeforeCommit is { } wait)
+            foreach (var commit in commits) await wait(commit);
+        return await Working.CommitAsync(commits, cancel);
+    }
 
     public ValueTask<SagaState?> FindAsync(SagaId id, CancellationToken cancel) => Working.FindAsync(id, cancel);
 
@@ -88,6 +96,10 @@ internal sealed class BreakableStore : ISagaStore
     public ValueTask<DefinitionOutcome> SaveDefinitionAsync(StoredDefinition definition, CancellationToken cancel) => Working.SaveDefinitionAsync(definition, cancel);
 
     public ValueTask<IReadOnlyList<StoredDefinition>> DefinitionsAsync(CancellationToken cancel) => Working.DefinitionsAsync(cancel);
+
+    public ValueTask<bool> SaveOperationAsync(Operation operation, CancellationToken cancel) => Working.SaveOperationAsync(operation, cancel);
+
+    public ValueTask<IReadOnlyList<Operation>> OperationsAsync(CancellationToken cancel) => Working.OperationsAsync(cancel);
 
     public ValueTask DisposeAsync() => _inner.DisposeAsync();
 }

@@ -62,6 +62,103 @@ public sealed class OperatorTests
     }
 
     [Theory]
+    [InlineData(Phase.Confirm, "Completed")]
+    [InlineData(Phase.Cancel, "Compensated")]
+    public async Task Retry_asks_again_at_once_out_of_a_long_backoff(Phase failing, string end)
+    {
+        // The next attempt would come in an hour.
+        await using var api = await ApiHost.StartAsync(item => item.Phase == failing && item.Attempt == 1 ? ScriptedTransport.Reply(item, Outcome.Error, "broken", "no power")
+            : item.Phase == Phase.Try && failing == Phase.Cancel ? ScriptedTransport.Reply(item, Outcome.Error, "broken", "no power") : ScriptedTransport.Ok(item));
+        await api.Post(ApiHost.Start + "&id=a");
+        while (api.Participants.Sent.Take().Phase != failing) { }
+        var retried = await api.Post("/api/v1/sagas/a/retry", Why, headers: ("X-Operator", "ann"));
+        retried.Status.ShouldBe(202, retried.Text);
+        (await api.Get("/api/v1/sagas/a?wait=30")).At("status").ShouldBe(end);
+        (await AskedAsync(api, "retry-requested")).ShouldBe("ann: the customer called");
+    }
+
+    [Fact]
+    public async Task Cancel_lifts_a_pause_and_is_accepted_again_while_the_saga_is_undone()
+    {
+        await using var api = await ApiHost.StartAsync(ScriptedTransport.Silent);
+        await api.Post(ApiHost.Start + "&id=a");
+        await api.Post("/api/v1/sagas/a/pause", Why);
+        (await api.Post("/api/v1/sagas/a/retry", Why)).ShouldBeProblem(409, "wrong-state", "'a' is paused", "Resume it first");
+        var cancelled = await api.Post("/api/v1/sagas/a/cancel", Why);
+        (cancelled.Status, cancelled.At("paused"), cancelled.At("status")).ShouldBe((202, "false", "Compensating"));
+        (await api.Post("/api/v1/sagas/a/cancel", Why)).Status.ShouldBe(202);
+        (await api.Post("/api/v1/sagas/a/resume", Why)).ShouldBeProblem(409, "wrong-state", "'a' is not paused");
+    }
+
+    [Fact]
+    public async Task After_the_commit_point_a_saga_is_not_cancelled()
+    {
+        await using var api = await ApiHost.StartAsync(item => item.Phase == Phase.Confirm ? null : ScriptedTransport.Ok(item));
+        await api.Post(ApiHost.Start + "&id=a");
+        while (api.Participants.Sent.Take().Phase != Phase.Confirm) { }
+        (await api.Post("/api/v1/sagas/a/cancel", Why)).ShouldBeProblem(409, "wrong-state", "past its commit point", "Resolve a stuck step, or terminate it");
+    }
+
+    [Fact]
+    public async Task While_the_pivot_is_out_a_saga_is_not_cancelled_and_a_failing_pivot_is_resolved_with_its_result()
+    {
+        await using var api = await ApiHost.StartAsync(item => item.Step != "pay" ? ScriptedTransport.Ok(item) : item.Attempt == 1 ? ScriptedTransport.Reply(item, Outcome.Error, "broken", "no power") : null);
+        await api.Post("/api/v1/definitions/book-trip/sagas?id=a");
+        while (api.Participants.Sent.Take().Step != "pay") { }
+        (await api.Post("/api/v1/sagas/a/cancel", Why)).ShouldBeProblem(409, "wrong-state", "'pay'", "Wait for its answer");
+        (await api.Post("/api/v1/sagas/a/steps/seat/resolve", """{"outcome":"done","reason":"seen"}""")).ShouldBeProblem(409, "wrong-state", "'seat'", "not failing");
+        var resolved = await api.Post("/api/v1/sagas/a/steps/pay/resolve", """{"outcome":"done","result":{"id":"p7"},"reason":"the bank says so"}""", headers: ("X-Operator", "ann"));
+        resolved.Status.ShouldBe(202, resolved.Text);
+        var saga = await api.Get("/api/v1/sagas/a?wait=30");
+        saga.At("status").ShouldBe("Completed");
+        saga.Json.GetProperty("steps").EnumerateArray().Single(s => s.GetProperty("name").GetString() == "pay").GetProperty("result").GetRawText().ShouldBe("""{"id":"p7"}""");
+        (await AskedAsync(api, "resolved")).ShouldBe("ann: the bank says so");
+    }
+
+    [Fact]
+    public async Task A_failing_cancel_that_is_resolved_as_done_lets_the_saga_end_undone()
+    {
+        await using var api = await ApiHost.StartAsync(item => item.Phase is Phase.Try or Phase.Cancel ? ScriptedTransport.Reply(item, Outcome.Error, "broken", "no power") : ScriptedTransport.Ok(item));
+        await api.Post(ApiHost.Start + "&id=a");
+        while (api.Participants.Sent.Take().Phase != Phase.Cancel) { }
+        var resolved = await api.Post("/api/v1/sagas/a/steps/seat/resolve", """{"outcome":"done","reason":"given back by hand"}""");
+        (resolved.Status, resolved.At("status"), resolved.At("mixed")).ShouldBe((202, "Compensated", "false"));
+    }
+
+    [Theory]
+    [InlineData("cancel", "cancel-requested")]
+    [InlineData("pause", "paused")]
+    [InlineData("terminate", "terminate-requested")]
+    public async Task History_says_who_asked_when_and_why(string call, string happened)
+    {
+        await using var api = await ApiHost.StartAsync(ScriptedTransport.Silent);
+        await api.Post(ApiHost.Start + "&id=a");
+        var before = DateTimeOffset.UtcNow.AddMilliseconds(-1);
+        await api.Post("/api/v1/sagas/a/" + call, Why, headers: ("X-Operator", "ann"));
+        (await AskedAsync(api, happened)).ShouldBe("ann: the customer called");
+        (await api.Get("/api/v1/sagas/a/history")).Json.GetProperty("items").EnumerateArray().Single(e => e.GetProperty("event").GetString() == happened)
+            .GetProperty("time").GetDateTimeOffset().ShouldBeInRange(before, DateTimeOffset.UtcNow);
+        if (call != "pause") return;
+        await api.Post("/api/v1/sagas/a/resume", """{"reason":"it is open again"}""");
+        (await AskedAsync(api, "resumed")).ShouldBe("anonymous: it is open again");
+    }
+
+    [Theory]
+    [InlineData("cancel")]
+    [InlineData("retry")]
+    [InlineData("pause")]
+    [InlineData("resume")]
+    [InlineData("terminate")]
+    [InlineData("steps/seat/resolve")]
+    public async Task A_saga_that_has_ended_takes_no_request_and_stays_as_it_is(string call)
+    {
+        await using var api = await ApiHost.StartAsync();
+        var ended = await api.Post(ApiHost.Start + "&id=a&wait=30");
+        (await api.Post("/api/v1/sagas/a/" + call, """{"outcome":"done","reason":"seen"}""")).ShouldBeProblem(409, "wrong-state", "'a'", "Completed");
+        (await api.Get("/api/v1/sagas/a")).Text.ShouldBe(ended.Text);
+    }
+
+    [Theory]
     [InlineData("cancel", "{}", "reason-required", "$.reason")]
     [InlineData("retry", """{"reason":"  "}""", "reason-required", "$.reason")]
     [InlineData("pause", """{"reason":7}""", "reason-required", "$.reason")]
@@ -97,6 +194,12 @@ public sealed class OperatorTests
         (await api.Post("/api/v1/sagas/nobody/" + call, """{"outcome":"done","reason":"seen"}""")).ShouldBeProblem(404, "unknown-saga", "'nobody'");
         (await api.Post("/api/v1/sagas/nobody/" + call, Why, "text/plain")).ShouldBeProblem(415, "unsupported-media-type");
         (await api.Post("/api/v1/sagas/-/" + call, Why)).ShouldBeProblem(400, "bad-parameter");
+    }
+
+    private static async Task<string> AskedAsync(ApiHost api, string happened)
+    {
+        var entry = (await api.Get("/api/v1/sagas/a/history")).Json.GetProperty("items").EnumerateArray().Single(e => e.GetProperty("event").GetString() == happened);
+        return $"{entry.GetProperty("by").GetString()}: {entry.GetProperty("reason").GetString()}";
     }
 
     [Fact]

@@ -322,7 +322,7 @@ public sealed class HttpTransportTests
                     Headers = [new("X-Shop", "7")], RefuseOn = [507],
                 },
             ], null, null);
-            _transport = new HttpTransport(Options, (_, _) => Definition, (_, happened, _) => _heard.Writer.WriteAsync(happened), Time, NullLogger.Instance,
+            _transport = new HttpTransport(Options, _ => Definition, (_, happened, _) => _heard.Writer.WriteAsync(happened), Time, NullLogger.Instance,
                 (host, cancel) => Resolves is null ? Dns.GetHostAddressesAsync(host, cancel) : Task.FromResult(Resolves.Split(' ').Select(IPAddress.Parse).ToArray()));
         }
 

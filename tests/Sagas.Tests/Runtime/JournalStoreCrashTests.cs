@@ -215,14 +215,17 @@ public sealed class JournalStoreCrashTests
     }
 
     [Fact]
-    public async Task Definitions_outlive_their_segment_and_every_power_cut()
+    public async Task Definitions_and_operations_outlive_their_segment_and_every_power_cut()
     {
         var (disk, world) = (new SimulatedDisk(), new StoreWorld());
+        var operation = new Operation { Id = "op", Action = OperationAction.Retry, Filter = new SagaFilter(), Reason = "why", By = "ann" };
         var store = await world.OpenAsync(disk);
         for (var round = 0; round < 6; round++)
         {
             var definition = new StoredDefinition("trip", round + 1, $"{round}", Payload.Parse($$"""{"padding":"{{new string('x', 500)}}"}"""), round % 2 == 0 ? DefinitionSource.Rest : DefinitionSource.File);
             (await store.SaveDefinitionAsync(definition, default)).ShouldBe(DefinitionOutcome.Saved);
+            operation = operation with { Version = round + 1, Done = round };
+            (await store.SaveOperationAsync(operation, default)).ShouldBeTrue();
             if (round % 2 == 0)
             {
                 // The power goes at once: what was acknowledged is there.
@@ -241,6 +244,7 @@ public sealed class JournalStoreCrashTests
             (await store.DefinitionsAsync(default)).Select(static kept => $"{kept.Version} {kept.Fingerprint} {kept.Source}")
                 .ShouldBe(Enumerable.Range(0, round + 1).Select(static i => $"{i + 1} {i} {(i % 2 == 0 ? "Rest" : "File")}"));
             (await store.SaveDefinitionAsync(definition, default)).ShouldBe(DefinitionOutcome.Exists);
+            (await store.OperationsAsync(default)).Select(static kept => $"{kept.Id} {kept.Version} {kept.Done}").ShouldBe([$"op {round + 1} {round}"]);
         }
 
         await store.DisposeAsync();

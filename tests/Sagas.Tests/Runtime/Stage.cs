@@ -146,5 +146,7 @@ internal sealed class StubbornStore(ISagaStore inner) : ISagaStore
     public ValueTask<DateTimeOffset?> OldestUnfinishedAsync(CancellationToken cancel) => inner.OldestUnfinishedAsync(cancel);
     public ValueTask<DefinitionOutcome> SaveDefinitionAsync(StoredDefinition definition, CancellationToken cancel) => inner.SaveDefinitionAsync(definition, cancel);
     public ValueTask<IReadOnlyList<StoredDefinition>> DefinitionsAsync(CancellationToken cancel) => inner.DefinitionsAsync(cancel);
+    public ValueTask<bool> SaveOperationAsync(Operation operation, CancellationToken cancel) => inner.SaveOperationAsync(operation, cancel);
+    public ValueTask<IReadOnlyList<Operation>> OperationsAsync(CancellationToken cancel) => inner.OperationsAsync(cancel);
     public ValueTask DisposeAsync() => inner.DisposeAsync();
 }

@@ -260,6 +260,7 @@ public class WireTests
     /// <summary>A state with every field set to something that is not its default.</summary>
     private static SagaState Whole() => new()
     {
+        Inline = new InlineDefinition("f00d", Payload.Parse("{\"name\":\"trip\"}")),
         Id = new SagaId("s:1"), Definition = "trip", DefinitionVersion = 3, Version = 7, Course = SagaStatus.Terminated, Paused = true, Mixed = true,
         Input = Payload.Parse("{\"name\": \"Ada\"}"), Result = Payload.Parse("[1]"), Error = new SagaError("seat", "sold-out", "Sold \"out\"."),
         Tags = ImmutableSortedDictionary<string, string>.Empty.Add("team", "blue").Add("é", "ü"), Priority = 9, StartedAt = Noon, UpdatedAt = Noon.AddSeconds(1),
@@ -319,7 +320,7 @@ public class WireTests
             Input = Value(), Result = Maybe() ? Value() : null, Error = Error(), Steps = [.. Enumerable.Range(0, random.Next(6)).Select(_ => Step())],
             Tags = Enumerable.Range(0, random.Next(4)).Aggregate(ImmutableSortedDictionary<string, string>.Empty, (tags, _) => tags.SetItem(Text(), Text())),
             Priority = random.Next(10), StartedAt = Time(), UpdatedAt = Time(), CommittedAt = MaybeTime(), FinishedAt = MaybeTime(), Deadline = MaybeTime(),
-            HistoryCount = random.Next(100), TraceParent = Maybe() ? Text() : null,
+            HistoryCount = random.Next(100), TraceParent = Maybe() ? Text() : null, Inline = Maybe() ? new InlineDefinition(Text(), Value()) : null,
         };
     }
 

@@ -1,0 +1,218 @@
+using System.Collections.Immutable;
+
+namespace Sagas;
+
+// Breadth first over every state of the world that can be reached within the bounds. A state is a few words: numbers of
+// the saga's states in memory and in the store, what is used up of the bounds, and 32 bits a step for its participant and
+// the messages on their way. Found states lie one after the other in an arena, which is the queue as well; an open
+// hash table of their places says which are known. Being breadth first, the first violation found is a shortest one.
+
+/// <summary>Tries every order of every event and fault for one definition, with the production Decider, and says whether the promises hold. Pure.</summary>
+public sealed class Explorer
+{
+    private const int ChunkBits = 16, ChunkSize = 1 << ChunkBits;
+    private readonly ExplorerBounds _bounds;
+    private readonly ExplorerWorld _world;
+    private readonly Func<bool>? _stop;
+    private readonly List<ulong[]> _arena = [];
+    private readonly List<(int Parent, int Deed)[]> _parents = [];
+    private readonly int _words, _n;
+    private readonly ulong[] _packed;
+    private int[] _slots = new int[1 << 16];
+    private int _count;
+    private long _transitions;
+    private World _here;
+
+    private Explorer(SagaDefinition saga, ExplorerBounds bounds, ImmutableArray<EffectInvariant> invariants, Func<bool>? stop, ExplorerMutant mutant,
+        Func<SagaDefinition, SagaState, SagaEvent, DateTimeOffset, Decision>? decide)
+    {
+        (_bounds, _stop, _n) = (bounds, stop, saga.Steps.Length);
+        _world = new ExplorerWorld(saga, bounds, invariants, mutant, decide);
+        _words = 1 + (_n + 2) / 2;
+        _packed = new ulong[_words];
+        _here.Steps = new uint[_n];
+    }
+
+    /// <summary>Explores <paramref name="saga"/> within <paramref name="bounds"/>.</summary>
+    /// <param name="saga">The definition.</param>
+    /// <param name="bounds">What may happen; null: the defaults.</param>
+    /// <param name="invariants">What must hold of the effects besides the promises.</param>
+    /// <param name="stop">Asked now and then; true ends the search without a verdict.</param>
+    public static Exploration Explore(SagaDefinition saga, ExplorerBounds? bounds = null, ImmutableArray<EffectInvariant> invariants = default, Func<bool>? stop = null) =>
+        Explore(saga, bounds, invariants, stop, ExplorerMutant.None, null);
+
+    internal static Exploration Explore(SagaDefinition saga, ExplorerBounds? bounds, ImmutableArray<EffectInvariant> invariants, Func<bool>? stop, ExplorerMutant mutant,
+        Func<SagaDefinition, SagaState, SagaEvent, DateTimeOffset, Decision>? decide)
+    {
+        ArgumentNullException.ThrowIfNull(saga);
+        bounds ??= new ExplorerBounds();
+        foreach (var (name, value) in new[] { ("Crashes", bounds.Crashes), ("Duplicates", bounds.Duplicates), ("Drops", bounds.Drops), ("Takeovers", bounds.Takeovers), ("Pauses", bounds.Pauses) })
+            if (value is < 0 or > 7) throw new ArgumentOutOfRangeException(nameof(bounds), value, $"{name} must lie between 0 and 7.");
+        if (bounds.Attempts is < 1 or > 20) throw new ArgumentOutOfRangeException(nameof(bounds), bounds.Attempts, "Attempts must lie between 1 and 20.");
+        if (!bounds.Retries && (bounds.Drops > 0 || bounds.Takeovers > 0 || bounds.Errors)) throw new ArgumentException("Without retries nothing may be lost: set Drops and Takeovers to 0 and Errors to false, or use WithoutRetries.", nameof(bounds));
+        return new Explorer(saga, bounds, invariants.IsDefault ? [] : invariants, stop, mutant, decide).Search();
+    }
+
+    private Exploration Search()
+    {
+        _world.Start();
+        if (_world.Broken is { } atOnce) return Report(ExplorerVerdict.Violated, 0, atOnce, []);
+        Pack(_world.Next);
+        Find(-1, 0, add: true);
+
+        int index = 0, depth = 0, levelEnd = 1;
+        (string Broken, int Deed)? violation = null;
+        bool Visit(Deed deed, int step, int detail)
+        {
+            _transitions++;
+            if (_world.Broken is { } broken)
+            {
+                violation = (broken, DeedCode(deed, step, detail));
+                return true;
+            }
+            Pack(_world.Next);
+            Find(index, DeedCode(deed, step, detail), add: true);
+            return false;
+        }
+        Func<Deed, int, int, bool> visit = Visit;
+        for (; index < _count; index++)
+        {
+            if (index == levelEnd) (depth, levelEnd) = (depth + 1, _count);
+            if ((index & 1023) == 0 && (_count > _bounds.MaxStates || _stop?.Invoke() == true)) return Report(ExplorerVerdict.Bounded, depth, null, []);
+            Unpack(index);
+            if (_world.Each(_here, index == 0, visit)) return Report(ExplorerVerdict.Violated, depth, violation!.Value.Broken, Story(index, violation.Value.Deed));
+        }
+        return CanAllEnd(out var lost) switch
+        {
+            true => Report(ExplorerVerdict.Holds, depth, null, []),
+            false => Report(ExplorerVerdict.Violated, depth, $"P7: from here the saga can never end{(_bounds.Retries ? "" : ", since nothing is asked again")}.", Story(lost, -1)),
+            null => Report(ExplorerVerdict.Bounded, depth, null, []),
+        };
+    }
+
+    // ── From every state it can still end ───────────────────────────────────────────────────────────────────────────────
+
+    /// <summary>Backwards from the ends, as often as that finds more. The ways on are found again rather than kept: nearly all is known after the first pass.</summary>
+    private bool? CanAllEnd(out int lost)
+    {
+        var can = new System.Collections.BitArray(_count);
+        bool Leads(Deed deed, int step, int detail)
+        {
+            Pack(_world.Next);
+            return Find(-1, 0, add: false) is >= 0 and var next && can[next];
+        }
+        Func<Deed, int, int, bool> leads = Leads;
+        for (var found = true; found;)
+        {
+            found = false;
+            for (var i = _count - 1; i >= 0; i--)
+            {
+                if ((i & 1023) == 0 && _stop?.Invoke() == true)
+                {
+                    lost = -1;
+                    return null;
+                }
+                if (can[i]) continue;
+                Unpack(i);
+                if (_world.Ended(_here) || _world.Each(_here, i == 0, leads)) found = can[i] = true;
+            }
+        }
+        for (lost = 0; lost < _count; lost++)
+            if (!can[lost]) return false;
+        return true;
+    }
+
+    // ── The arena ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    private void Pack(in World world)
+    {
+        _packed[0] = (uint)world.Memory | (ulong)(uint)world.Stored << 20 | (ulong)(uint)world.Stale << 40 | (world.StaleIsFresh ? 1ul << 60 : 0);
+        _packed[1] = (uint)(world.Crashes | world.Duplicates << 3 | world.Drops << 6 | world.Takeovers << 9 | world.Pauses << 12);
+        for (var w = 2; w < _words; w++) _packed[w] = 0;
+        for (var s = 0; s < _n; s++) _packed[(s + 3) / 2] |= (ulong)world.Steps[s] << ((s + 3) % 2 * 32);
+    }
+
+    private void Unpack(int index)
+    {
+        var at = _arena[index >> ChunkBits].AsSpan((index & (ChunkSize - 1)) * _words, _words);
+        (_here.Memory, _here.Stored, _here.Stale) = ((int)(at[0] & 0xFFFFF), (int)(at[0] >> 20 & 0xFFFFF), (int)(at[0] >> 40 & 0xFFFFF));
+        _here.StaleIsFresh = (at[0] >> 60 & 1) != 0;
+        var used = (int)at[1];
+        (_here.Crashes, _here.Duplicates, _here.Drops, _here.Takeovers) = (used & 7, used >> 3 & 7, used >> 6 & 7, used >> 9 & 7);
+        _here.Pauses = used >> 12 & 7;
+        for (var s = 0; s < _n; s++) _here.Steps[s] = (uint)(at[(s + 3) / 2] >> ((s + 3) % 2 * 32));
+    }
+
+    /// <summary>The place of the packed state; when it is new, its new place, or -1 if it is not to be added.</summary>
+    private int Find(int parent, int deed, bool add)
+    {
+        var hash = 14695981039346656037ul;
+        foreach (var word in _packed)
+        {
+            hash = (hash ^ word) * 0x9E3779B97F4A7C15ul;
+            hash ^= hash >> 29;
+        }
+        var mask = _slots.Length - 1;
+        var slot = (int)(hash >> 20) & mask;
+        for (; _slots[slot] != 0; slot = (slot + 1) & mask)
+        {
+            var known = _slots[slot] - 1;
+            if (_arena[known >> ChunkBits].AsSpan((known & (ChunkSize - 1)) * _words, _words).SequenceEqual(_packed)) return known;
+        }
+        if (!add) return -1;
+        if ((_count & (ChunkSize - 1)) == 0)
+        {
+            _arena.Add(new ulong[ChunkSize * _words]);
+            _parents.Add(new (int, int)[ChunkSize]);
+        }
+        _packed.CopyTo(_arena[_count >> ChunkBits].AsSpan((_count & (ChunkSize - 1)) * _words, _words));
+        _parents[_count >> ChunkBits][_count & (ChunkSize - 1)] = (parent, deed);
+        _slots[slot] = ++_count;
+        if (_count > _slots.Length / 2) Grow();
+        return _count - 1;
+    }
+
+    private void Grow()
+    {
+        var (old, grown) = (_slots, new int[_slots.Length * 2]);
+        _slots = grown;
+        var mask = grown.Length - 1;
+        foreach (var place in old)
+        {
+            if (place == 0) continue;
+            var at = _arena[(place - 1) >> ChunkBits].AsSpan(((place - 1) & (ChunkSize - 1)) * _words, _words);
+            var hash = 14695981039346656037ul;
+            foreach (var word in at)
+            {
+                hash = (hash ^ word) * 0x9E3779B97F4A7C15ul;
+                hash ^= hash >> 29;
+            }
+            var slot = (int)(hash >> 20) & mask;
+            while (grown[slot] != 0) slot = (slot + 1) & mask;
+            grown[slot] = place;
+        }
+    }
+
+    private static int DeedCode(Deed deed, int step, int detail) => (int)deed | step << 6 | detail << 14;
+
+    // ── The report ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    private Exploration Report(ExplorerVerdict verdict, int depth, string? violation, ImmutableArray<StoryLine> story) => new()
+    {
+        Definition = _world.Saga.ToString(), Verdict = verdict, Bounds = _bounds, States = _count, Transitions = _transitions, Depth = depth,
+        Bytes = _arena.Count * (long)ChunkSize * (_words * 8 + 8) + _slots.Length * 4L, Violation = violation, Counterexample = story,
+    };
+
+    private ImmutableArray<StoryLine> Story(int index, int last)
+    {
+        var deeds = new Stack<int>();
+        if (last >= 0) deeds.Push(last);
+        while (index > 0)
+        {
+            var (parent, deed) = _parents[index >> ChunkBits][index & (ChunkSize - 1)];
+            deeds.Push(deed);
+            index = parent;
+        }
+        return new ExplorerStory(_world).Tell(deeds);
+    }
+}

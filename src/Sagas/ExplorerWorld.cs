@@ -1,0 +1,745 @@
+using System.Collections.Immutable;
+using System.Text;
+
+namespace Sagas;
+
+// The world around one saga, as the explorer sees it: what the store has, what one node or two remember, which messages
+// are on their way, what each participant's barrier has noted, and what really took effect. The decisions in it are the
+// production Decider's; times and attempt numbers are taken out of its states, since any timer may fire at any moment and
+// of attempts only "the one in flight" and "an earlier one" are told apart.
+
+/// <summary>What may happen next.</summary>
+internal enum Deed
+{
+    Hear, HearTwice, LoseReply, HearAndDie,
+    Deliver, DeliverTwice, LoseCommand,
+    TimeOut, RetryDue, SagaTimeOut, Cancel, Pause, Resume, ActAndDie, StartAndDie,
+    Flush, Crash, TakeOver,
+    // By the node that was taken over from and still remembers.
+    StaleHear, StaleTimer, StaleFlush,
+}
+
+/// <summary>What a participant does with a command that reaches its handler.</summary>
+internal enum Handling { Ok, Refuse, FailBefore, FailAfter, Busy }
+
+/// <summary>A decision in the making, remembered: the same state and event always give the same.</summary>
+internal sealed record Consequence(int Next, bool Urgent, ImmutableArray<(int Step, Phase Phase, bool Probe)> Sends);
+
+/// <summary>One state of the world, unpacked.</summary>
+internal struct World
+{
+    /// <summary>The state in the owner's memory, in the store, and in a node's memory that was taken over from (0: there is none).</summary>
+    public int Memory, Stored, Stale;
+    /// <summary>The node that was taken over from has read the store since.</summary>
+    public bool StaleIsFresh;
+    public int Crashes, Duplicates, Drops, Takeovers, Pauses;
+    public uint[] Steps;
+
+    public readonly void CopyTo(ref World other)
+    {
+        Steps.CopyTo(other.Steps, 0);
+        var steps = other.Steps;
+        other = this;
+        other.Steps = steps;
+    }
+}
+
+/// <summary>A step's participant and the messages to and from it, in 32 bits.</summary>
+internal static class Cell
+{
+    public const uint RowMask = 3, RowNone = 0, RowStarted = 1, RowOk = 2, RowRefused = 3;
+    public const uint InDoubt = 1 << 2;
+    public const int SecondShift = 3, EffectShift = 6;
+    public const uint SecondMask = 7u << SecondShift, EffectMask = 3u << EffectShift;
+    public const uint NoSecond = 0, ConfirmBegun = 1u << SecondShift, Confirmed = 2u << SecondShift, UndoBegun = 3u << SecondShift, Undone = 4u << SecondShift, Fence = 5u << SecondShift;
+
+    // Commands: of the attempt in flight, or an earlier one's (at most one earlier copy is told from none).
+    public const int ForwardNow = 8, ForwardOld = 9, ConfirmNow = 10, ConfirmOld = 11, UndoNow = 12, UndoOld = 13, ProbeNow = 14, ProbeOld = 15;
+    public const int FirstReply = 16, ForwardOk = 16, ForwardRefusedNow = 17, ForwardRefusedOld = 18, ForwardError = 19, ForwardBusy = 20,
+        ConfirmOk = 21, ConfirmError = 22, UndoOk = 23, UndoError = 24, Ends = 25;
+
+    public static StepEffect Effect(uint cell) => (StepEffect)((cell & EffectMask) >> EffectShift);
+
+    public static uint With(uint cell, StepEffect effect) => (cell & ~EffectMask) | ((uint)effect << EffectShift);
+
+    public static uint Row(uint cell, uint row) => (cell & ~RowMask) | row;
+
+    public static uint Second(uint cell, uint second) => (cell & ~SecondMask) | second;
+}
+
+/// <summary>The rules of the world.</summary>
+internal sealed class ExplorerWorld
+{
+    private static readonly DateTimeOffset Now = DateTimeOffset.UnixEpoch;
+    private static readonly Payload One = new("1"u8.ToArray());
+    private readonly SagaDefinition _saga;
+    private readonly ExplorerBounds _bounds;
+    private readonly ImmutableArray<EffectInvariant> _invariants;
+    private readonly ExplorerMutant _mutant;
+    private readonly Func<SagaDefinition, SagaState, SagaEvent, DateTimeOffset, Decision> _decide;
+    private readonly List<SagaState> _states = [null!];
+    private readonly List<Consequence?[]> _consequences = [null!];
+    private readonly List<string?> _broken = [null];
+    private readonly Dictionary<string, int> _ids = [];
+    private readonly Dictionary<ulong, string?> _effects = [];
+    private readonly int _n, _events;
+    private World _next;
+
+    public ExplorerWorld(SagaDefinition saga, ExplorerBounds bounds, ImmutableArray<EffectInvariant> invariants, ExplorerMutant mutant,
+        Func<SagaDefinition, SagaState, SagaEvent, DateTimeOffset, Decision>? decide)
+    {
+        // Data has no say in what the engine does: the mappings are left out, and every result is 1.
+        _saga = new SagaDefinition(saga.Name, saga.Version, [.. saga.Steps.Select(step => step with
+        {
+            Map = static _ => One,
+            Compensation = step.Compensation is { } made ? made with { Map = static (_, _) => One } : null,
+            Retry = step.Retry with { Attempts = Math.Min(step.Retry.Attempts, bounds.Attempts) },
+        })], saga.Timeout, null) { StuckAfter = 2 };
+        (_bounds, _invariants, _mutant, _decide) = (bounds, invariants, mutant, decide ?? Decider.Decide);
+        _n = saga.Steps.Length;
+        _events = _n * EventsPerStep + 6;
+        _next.Steps = new uint[_n];
+    }
+
+    /// <summary>The world after the last call of what is to be found.</summary>
+    public ref World Next => ref _next;
+
+    /// <summary>What the last deed broke; null: nothing.</summary>
+    public string? Broken { get; private set; }
+
+    /// <summary>Whether the saga has ended, for all to see.</summary>
+    public bool Ended(in World world) => _states[world.Stored].Ended;
+
+    public SagaState StateOf(int id) => _states[id];
+
+    public SagaDefinition Saga => _saga;
+
+    // ── The start ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    public void Start()
+    {
+        var decision = Decider.Start(_saga, new SagaState { Id = new SagaId("explored"), Definition = "", DefinitionVersion = 0, Input = Payload.Null }, Now);
+        var id = Intern(decision.State);
+        _next = new World { Memory = id, Stored = id, Steps = new uint[_n] };
+        Broken = _broken[id];
+        Dispatch(Sends(decision));
+        Settle();
+    }
+
+    // ── Deeds ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// <summary>Lets each thing happen that can, one at a time from the same world; stops when <paramref name="visit"/> says so.</summary>
+    public bool Each(in World world, bool isStart, Func<Deed, int, int, bool> visit)
+    {
+        var memory = _states[world.Memory];
+        if (isStart && _bounds.Crashes > 0 && Do(world, Deed.StartAndDie, 0, 0, visit)) return true;
+        for (var s = 0; s < _n; s++)
+        {
+            var cell = world.Steps[s];
+            for (var bit = Cell.FirstReply; bit < Cell.Ends; bit++)
+            {
+                if ((cell >> bit & 1) == 0) continue;
+                if (Do(world, Deed.Hear, s, bit, visit)) return true;
+                if (world.Duplicates < _bounds.Duplicates && Do(world, Deed.HearTwice, s, bit, visit)) return true;
+                if (world.Drops < _bounds.Drops && Do(world, Deed.LoseReply, s, bit, visit)) return true;
+                if (world.Crashes < _bounds.Crashes && Do(world, Deed.HearAndDie, s, bit, visit)) return true;
+                if (world.Stale != 0 && Do(world, Deed.StaleHear, s, bit, visit)) return true;
+            }
+            for (var bit = Cell.ForwardNow; bit < Cell.FirstReply; bit++)
+            {
+                if ((cell >> bit & 1) == 0) continue;
+                foreach (var handling in HandlingsOf(s, cell, bit))
+                {
+                    if (Do(world, Deed.Deliver, s, bit << 4 | (int)handling, visit)) return true;
+                    if (world.Duplicates < _bounds.Duplicates && Do(world, Deed.DeliverTwice, s, bit << 4 | (int)handling, visit)) return true;
+                }
+                if (world.Drops < _bounds.Drops && Do(world, Deed.LoseCommand, s, bit, visit)) return true;
+            }
+            if (!memory.Ended && !memory.Paused && memory.Steps[s] is { Due: not null } now)
+            {
+                if (now.InFlight ? _bounds.Retries && Do(world, Deed.TimeOut, s, 0, visit) : Do(world, Deed.RetryDue, s, 0, visit)) return true;
+                if (world.Crashes < _bounds.Crashes && (_bounds.Retries || !now.InFlight) && Do(world, Deed.ActAndDie, s, s * EventsPerStep + (now.InFlight ? 9 : 10), visit)) return true;
+            }
+        }
+        if (world.Memory != world.Stored && Do(world, Deed.Flush, 0, 0, visit)) return true;
+        var mayDie = world.Crashes < _bounds.Crashes && !memory.Ended;
+        if (memory is { Ended: false, Paused: false, Course: SagaStatus.Running, Deadline: not null })
+        {
+            if (Do(world, Deed.SagaTimeOut, 0, 0, visit)) return true;
+            if (mayDie && Do(world, Deed.ActAndDie, 0, _n * EventsPerStep, visit)) return true;
+        }
+        if (!memory.Ended && _bounds.Cancel)
+        {
+            if (Do(world, Deed.Cancel, 0, 0, visit)) return true;
+            if (mayDie && Do(world, Deed.ActAndDie, 0, _n * EventsPerStep + 1, visit)) return true;
+        }
+        if (memory is { Ended: false, Paused: false } && world.Pauses < _bounds.Pauses && Do(world, Deed.Pause, 0, 0, visit)) return true;
+        if (memory is { Ended: false, Paused: true } && Do(world, Deed.Resume, 0, 0, visit)) return true;
+        if (Ended(world)) return false;
+        if (world.Crashes < _bounds.Crashes && Do(world, Deed.Crash, 0, 0, visit)) return true;
+        if (world.Takeovers < _bounds.Takeovers && Do(world, Deed.TakeOver, 0, 0, visit)) return true;
+        if (world.Stale == 0) return false;
+        if (world.Stale != world.Stored && Do(world, Deed.StaleFlush, 0, 0, visit)) return true;
+        var stale = _states[world.Stale];
+        if (stale.Ended || stale.Paused) return false;
+        for (var s = 0; s < _n; s++)
+            if (stale.Steps[s] is { Due: not null } now && (_bounds.Retries || !now.InFlight) && Do(world, Deed.StaleTimer, s, 0, visit)) return true;
+        return false;
+    }
+
+    /// <summary>Does one thing again: to tell how a violation came about.</summary>
+    public void Redo(in World world, Deed deed, int step, int detail) => Do(world, deed, step, detail, static (_, _, _) => true);
+
+    private bool Do(in World world, Deed deed, int s, int detail, Func<Deed, int, int, bool> visit)
+    {
+        world.CopyTo(ref _next);
+        Broken = null;
+        switch (deed)
+        {
+            case Deed.Hear: Take(s, detail); Happen(EventOf(s, detail)); break;
+            case Deed.HearTwice: _next.Duplicates++; Happen(EventOf(s, detail)); break;
+            case Deed.LoseReply: _next.Drops++; Take(s, detail); break;
+            case Deed.HearAndDie:
+                Take(s, detail);
+                if (!CommitAndDie(EventOf(s, detail))) return false;
+                break;
+            case Deed.Deliver: Take(s, detail >> 4); Handle(s, detail >> 4, (Handling)(detail & 15)); break;
+            case Deed.DeliverTwice: _next.Duplicates++; Handle(s, detail >> 4, (Handling)(detail & 15)); break;
+            case Deed.LoseCommand: _next.Drops++; Take(s, detail); break;
+            case Deed.TimeOut: Happen(s * EventsPerStep + 9); break;
+            case Deed.RetryDue: Happen(s * EventsPerStep + 10); break;
+            case Deed.SagaTimeOut: Happen(_n * EventsPerStep); break;
+            case Deed.Cancel: Happen(_n * EventsPerStep + 1); break;
+            case Deed.Pause: _next.Pauses++; Happen(_n * EventsPerStep + 3); break;
+            case Deed.Resume: Happen(_n * EventsPerStep + 4); break;
+            case Deed.ActAndDie:
+                if (!CommitAndDie(detail)) return false;
+                break;
+            case Deed.StartAndDie:
+                _next.Crashes++;
+                Array.Clear(_next.Steps);
+                Recover();
+                break;
+            case Deed.Flush: Commit(_next.Memory); break;
+            case Deed.Crash: _next.Crashes++; Recover(); break;
+            case Deed.TakeOver:
+                _next.Takeovers++;
+                (_next.Stale, _next.StaleIsFresh) = (_next.Memory, false);
+                Recover();
+                break;
+            case Deed.StaleHear: Take(s, detail); StaleHappen(EventOf(s, detail)); break;
+            case Deed.StaleTimer: StaleHappen(s * EventsPerStep + (_states[_next.Stale].Steps[s].InFlight ? 9 : 10)); break;
+            case Deed.StaleFlush:
+                if (_next.StaleIsFresh) Swap(_next.Stale);
+                else (_next.Stale, _next.StaleIsFresh) = (_next.Stored, true);
+                break;
+        }
+        if (_next.Stale != 0 && Ended(_next)) (_next.Stale, _next.StaleIsFresh) = (0, false);
+        Broken ??= _broken[_next.Stored] ?? BrokenEffects();
+        Settle();
+        return visit(deed, s, detail);
+    }
+
+    private void Take(int s, int bit) => _next.Steps[s] &= ~(1u << bit);
+
+    private void Put(int s, int bit) => _next.Steps[s] |= 1u << bit;
+
+    // ── The engine ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// <summary>The owner decides; what must not be lost is committed before anything is sent.</summary>
+    private void Happen(int what)
+    {
+        var then = Consider(_next.Memory, what);
+        if (!then.Urgent)
+        {
+            _next.Memory = then.Next;
+            return;
+        }
+        Commit(then.Next);
+        Dispatch(then.Sends);
+    }
+
+    private void Commit(int state)
+    {
+        if (_next.Stored != state) _next.StaleIsFresh = false;
+        _next.Stored = _next.Memory = state;
+    }
+
+    /// <summary>The commit happened, and then the node was gone before anything was sent; or, with the mutant, the other way round. False: there was nothing to commit.</summary>
+    private bool CommitAndDie(int what)
+    {
+        var then = Consider(_next.Memory, what);
+        if (!then.Urgent) return false;
+        _next.Crashes++;
+        if (_mutant == ExplorerMutant.DispatchBeforeCommit) Dispatch(then.Sends);
+        else Commit(then.Next);
+        Recover();
+        return true;
+    }
+
+    private void Recover()
+    {
+        _next.Memory = _next.Stored;
+        if (_mutant == ExplorerMutant.ForgetInFlight) return;
+        Happen(_n * EventsPerStep + 2);
+    }
+
+    private void StaleHappen(int what)
+    {
+        var then = Consider(_next.Stale, what);
+        if (_next.StaleIsFresh || _mutant == ExplorerMutant.NoVersionCheck)
+        {
+            if (then.Urgent)
+            {
+                Swap(then.Next);
+                Dispatch(then.Sends);
+            }
+            else _next.Stale = then.Next;
+            return;
+        }
+        if (!then.Urgent)
+        {
+            _next.Stale = then.Next;
+            return;
+        }
+        // The store has another version: nothing was written and nothing is sent. Decided again on what is stored.
+        (_next.Stale, _next.StaleIsFresh) = (_next.Stored, true);
+        then = Consider(_next.Stored, what);
+        if (!then.Urgent) _next.Stale = then.Next;
+        else
+        {
+            Swap(then.Next);
+            Dispatch(then.Sends);
+        }
+    }
+
+    /// <summary>The other node commits: it is the owner now, and the owner remembers an old version.</summary>
+    private void Swap(int committed)
+    {
+        var old = _next.Memory;
+        _next.Memory = _next.Stored = committed;
+        (_next.Stale, _next.StaleIsFresh) = (old, false);
+    }
+
+    private void Dispatch(ImmutableArray<(int Step, Phase Phase, bool Probe)> sends)
+    {
+        foreach (var (s, phase, probe) in sends)
+        {
+            var now = phase switch { Phase.Confirm => Cell.ConfirmNow, Phase.Cancel => Cell.UndoNow, Phase.Compensate => probe ? Cell.ProbeNow : Cell.UndoNow, _ => Cell.ForwardNow };
+            // What is on its way is of an earlier attempt from now on. An earlier attempt's error or busy says nothing to anybody.
+            Age(s, now);
+            if (now == Cell.ForwardNow)
+            {
+                if ((_next.Steps[s] >> Cell.ForwardRefusedNow & 1) != 0) { Take(s, Cell.ForwardRefusedNow); Put(s, Cell.ForwardRefusedOld); }
+                Take(s, Cell.ForwardError);
+                Take(s, Cell.ForwardBusy);
+            }
+            else if (now == Cell.ConfirmNow) Take(s, Cell.ConfirmError);
+            else
+            {
+                Age(s, Cell.UndoNow);
+                Age(s, Cell.ProbeNow);
+                Take(s, Cell.UndoError);
+            }
+            Put(s, now);
+        }
+    }
+
+    private void Age(int s, int now)
+    {
+        if ((_next.Steps[s] >> now & 1) == 0) return;
+        Take(s, now);
+        Put(s, now + 1);
+    }
+
+    // ── Participants ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    private static readonly Handling[] NoChoice = [Handling.Ok];
+
+    private Handling[] HandlingsOf(int s, uint cell, int command)
+    {
+        var row = cell & Cell.RowMask;
+        var second = cell & Cell.SecondMask;
+        return command switch
+        {
+            Cell.ForwardNow or Cell.ForwardOld => ForwardReaches(s, cell) ? _forward[MayRefuse(s, cell) ? 1 : 0] : NoChoice,
+            Cell.ConfirmNow or Cell.ConfirmOld => second is Cell.NoSecond or Cell.ConfirmBegun && row == Cell.RowOk ? _second : NoChoice,
+            Cell.UndoNow or Cell.UndoOld => UndoReaches(cell) ? _second : NoChoice,
+            _ => row == Cell.RowStarted && second == Cell.NoSecond ? _forward[MayRefuse(s, cell) ? 1 : 0] : NoChoice,
+        };
+    }
+
+    private Handling[][] _forward => field ??= [ForwardHandlings(mayRefuse: false), ForwardHandlings(mayRefuse: true)];
+
+    private Handling[] _second => field ??= _bounds.Errors ? [Handling.Ok, Handling.FailBefore, Handling.FailAfter] : [Handling.Ok];
+
+    // A do that took effect under this key finds it again and does not refuse; a try may, since its cancel does without the reservation. After the pivot
+    // a refusal is for an operator to resolve: nothing can be said of how that ends.
+    private bool MayRefuse(int s, uint cell) => !_saga.Steps[s].After.Any(IsPast) && (_saga.Steps[s].Kind == StepKind.Tcc || Cell.Effect(cell) == StepEffect.None);
+
+    private bool IsPast(int s) => _saga.Steps[s].Pivot || _saga.Steps[s].After.Any(IsPast);
+
+    private Handling[] ForwardHandlings(bool mayRefuse) =>
+    [
+        Handling.Ok, .. mayRefuse ? [Handling.Refuse] : Array.Empty<Handling>(), .. _bounds.Errors ? [Handling.FailBefore, Handling.FailAfter] : Array.Empty<Handling>(),
+        .. _bounds.Busy ? [Handling.Busy] : Array.Empty<Handling>(),
+    ];
+
+    private bool ForwardReaches(int s, uint cell) => (cell & Cell.RowMask) is Cell.RowNone or Cell.RowStarted
+        && ((cell & Cell.SecondMask) == Cell.NoSecond || (_mutant == ExplorerMutant.LateTryThrough && (cell & Cell.SecondMask) is Cell.Fence or Cell.Undone && _saga.Steps[s].Undoable));
+
+    private static bool UndoReaches(uint cell) =>
+        (cell & Cell.SecondMask) is Cell.NoSecond or Cell.UndoBegun && (cell & Cell.RowMask) is Cell.RowStarted or Cell.RowOk
+        || ((cell & Cell.SecondMask) is Cell.NoSecond or Cell.UndoBegun && (cell & (Cell.RowMask | Cell.InDoubt)) == (Cell.RowRefused | Cell.InDoubt))
+        || (cell & Cell.SecondMask) == Cell.UndoBegun;
+
+    /// <summary>The barrier's table (Barrier.cs), and behind it a handler that is idempotent under its key.</summary>
+    private void Handle(int s, int command, Handling handling)
+    {
+        var now = command is Cell.ForwardNow or Cell.ConfirmNow or Cell.UndoNow or Cell.ProbeNow;
+        switch (command)
+        {
+            case Cell.ForwardNow or Cell.ForwardOld: Forward(s, now, handling); break;
+            case Cell.ConfirmNow or Cell.ConfirmOld: Confirm(s, now, handling); break;
+            case Cell.UndoNow or Cell.UndoOld: Undo(s, now, handling); break;
+            default: Probe(s, now, handling); break;
+        }
+    }
+
+    private void Forward(int s, bool now, Handling handling)
+    {
+        var cell = _next.Steps[s];
+        if ((cell & Cell.RowMask) == Cell.RowOk) Put(s, Cell.ForwardOk);
+        else if ((cell & Cell.RowMask) == Cell.RowRefused || !ForwardReaches(s, cell)) Put(s, now ? Cell.ForwardRefusedNow : Cell.ForwardRefusedOld);
+        else Begin(s, handling, now, Cell.ForwardOk, now ? Cell.ForwardRefusedNow : Cell.ForwardRefusedOld, now ? Cell.ForwardError : -1);
+    }
+
+    private void Begin(int s, Handling handling, bool now, int ok, int refused, int error)
+    {
+        var cell = _next.Steps[s];
+        var started = (cell & Cell.RowMask) == Cell.RowStarted;
+        switch (handling)
+        {
+            case Handling.Ok:
+                _next.Steps[s] = Cell.Row(cell, Cell.RowOk);
+                TakeEffect(s);
+                Put(s, ok);
+                break;
+            case Handling.Refuse:
+                _next.Steps[s] = Cell.Row(cell, Cell.RowRefused) | (started ? Cell.InDoubt : 0);
+                Put(s, refused);
+                break;
+            default:
+                _next.Steps[s] = Cell.Row(cell, Cell.RowStarted);
+                if (handling == Handling.FailAfter) TakeEffect(s);
+                if (handling == Handling.Busy) { if (now) Put(s, Cell.ForwardBusy); }
+                else if (error >= 0) Put(s, error);
+                break;
+        }
+    }
+
+    private void Confirm(int s, bool now, Handling handling)
+    {
+        var cell = _next.Steps[s];
+        var second = cell & Cell.SecondMask;
+        if (second == Cell.Confirmed) Put(s, Cell.ConfirmOk);
+        else if (second is Cell.NoSecond or Cell.ConfirmBegun && (cell & Cell.RowMask) == Cell.RowOk)
+        {
+            _next.Steps[s] = Cell.Second(cell, handling == Handling.Ok ? Cell.Confirmed : Cell.ConfirmBegun);
+            if (handling != Handling.FailBefore) TakeConfirmed(s);
+            if (handling == Handling.Ok) Put(s, Cell.ConfirmOk);
+            else if (now) Put(s, Cell.ConfirmError);
+        }
+        else
+        {
+            Broken ??= second is Cell.NoSecond
+                ? $"P3: '{_saga.Steps[s].Name}' is asked to confirm what it was never asked to try, or did not manage."
+                : $"P1: '{_saga.Steps[s].Name}' is asked to confirm what it was asked to cancel.";
+            if (now) Put(s, Cell.ConfirmError);
+        }
+    }
+
+    private void Undo(int s, bool now, Handling handling)
+    {
+        var cell = _next.Steps[s];
+        var second = cell & Cell.SecondMask;
+        if (UndoReaches(cell))
+        {
+            _next.Steps[s] = Cell.Second(cell, handling == Handling.Ok ? Cell.Undone : Cell.UndoBegun);
+            if (handling != Handling.FailBefore) TakeBack(s);
+            if (handling == Handling.Ok) Put(s, Cell.UndoOk);
+            else if (now) Put(s, Cell.UndoError);
+        }
+        else if (second is Cell.ConfirmBegun or Cell.Confirmed)
+        {
+            Broken ??= $"P1: '{_saga.Steps[s].Name}' is asked to undo what it was asked to confirm.";
+            if (now) Put(s, Cell.UndoError);
+        }
+        else
+        {
+            if (second == Cell.NoSecond && (cell & Cell.RowMask) == Cell.RowNone && _mutant != ExplorerMutant.NoEmptyCancel) _next.Steps[s] = Cell.Second(cell, Cell.Fence);
+            Put(s, Cell.UndoOk);
+        }
+    }
+
+    /// <summary>A compensation that lacks the do's result: the barrier answers with it, or that there is nothing to undo.</summary>
+    private void Probe(int s, bool now, Handling handling)
+    {
+        var cell = _next.Steps[s];
+        var second = cell & Cell.SecondMask;
+        if (second is Cell.Undone or Cell.Fence || (cell & Cell.RowMask) == Cell.RowRefused) Put(s, Cell.UndoOk);
+        else if ((cell & Cell.RowMask) == Cell.RowOk) Put(s, Cell.ForwardOk);
+        else if ((cell & Cell.RowMask) == Cell.RowNone)
+        {
+            if (_mutant != ExplorerMutant.NoEmptyCancel) _next.Steps[s] = Cell.Second(cell, Cell.Fence);
+            Put(s, Cell.UndoOk);
+        }
+        else if (second != Cell.NoSecond) { if (now) Put(s, Cell.UndoError); }
+        else Begin(s, handling == Handling.Busy ? Handling.FailBefore : handling, now, Cell.ForwardOk, Cell.UndoOk, now ? Cell.UndoError : -1);
+    }
+
+    // ── What makes no difference ────────────────────────────────────────────────────────────────────────────────────────
+
+    /// <summary>
+    /// Makes worlds one that nobody can tell apart: a command that its barrier answers by heart is taken for its answer (which may be as late, or lost, as well);
+    /// an answer that nobody will listen to, now or after a crash, is gone; and with no attempt in flight all are of earlier attempts.
+    /// </summary>
+    private void Settle()
+    {
+        var (memory, stored) = (_states[_next.Memory], _states[_next.Stored]);
+        var stale = _next.Stale == 0 ? null : _states[_next.Stale];
+        for (var s = 0; s < _n; s++)
+        {
+            var cell = _next.Steps[s];
+            if (cell >> Cell.ForwardNow == 0) continue;
+            var (now, kept) = (memory.Steps[s], stored.Steps[s]);
+            var inFlight = now.InFlight || stale?.Steps[s].InFlight == true;
+            if (!inFlight || kept.Phase != _saga.Steps[s].ForwardPhase) cell = Older(Older(cell, Cell.ForwardNow), Cell.ForwardRefusedNow);
+            if (!inFlight) cell = Older(Older(Older(cell, Cell.ConfirmNow), Cell.UndoNow), Cell.ProbeNow);
+            for (var bit = Cell.ForwardNow; bit < Cell.FirstReply; bit++)
+                if ((cell >> bit & 1) != 0 && ByHeart(s, cell, bit) is > 0 and var reply) cell = (cell & ~(1u << bit)) | 1u << reply;
+
+            var heard = 0u;
+            if (!stored.Ended)
+            {
+                if (kept.Status is StepStatus.Trying or StepStatus.Doing) heard |= 1u << Cell.ForwardOk | 1u << Cell.ForwardRefusedNow | 1u << Cell.ForwardRefusedOld;
+                if (kept is { Status: StepStatus.Cancelling or StepStatus.Compensating, Result: null }) heard |= 1u << Cell.ForwardOk;
+                if (kept.Status == StepStatus.Confirming) heard |= 1u << Cell.ConfirmOk;
+                if (kept.Status is StepStatus.Cancelling or StepStatus.Compensating) heard |= 1u << Cell.UndoOk;
+                if (inFlight) heard |= 1u << Cell.ForwardBusy;
+                // An error says what a timeout says, and a timeout may come at any moment; but some errors are not asked again.
+                if (inFlight && !_saga.Steps[s].NoRetryOn.IsEmpty) heard |= 1u << Cell.ForwardError;
+            }
+            _next.Steps[s] = cell & ((1u << Cell.FirstReply) - 1 | heard);
+        }
+    }
+
+    private static uint Older(uint cell, int now) => (cell >> now & 1) == 0 ? cell : (cell & ~(1u << now)) | 1u << (now + 1);
+
+    /// <summary>The reply that the barrier gives without a handler and without a note; 0: it does not.</summary>
+    private int ByHeart(int s, uint cell, int command)
+    {
+        var row = cell & Cell.RowMask;
+        var second = cell & Cell.SecondMask;
+        return command switch
+        {
+            Cell.ForwardNow or Cell.ForwardOld when row == Cell.RowOk => Cell.ForwardOk,
+            Cell.ForwardNow or Cell.ForwardOld when !ForwardReaches(s, cell) => command == Cell.ForwardNow ? Cell.ForwardRefusedNow : Cell.ForwardRefusedOld,
+            Cell.ConfirmNow or Cell.ConfirmOld when second == Cell.Confirmed => Cell.ConfirmOk,
+            Cell.UndoNow or Cell.UndoOld when second is Cell.Undone or Cell.Fence || (second == Cell.NoSecond && (cell & (Cell.RowMask | Cell.InDoubt)) == Cell.RowRefused) => Cell.UndoOk,
+            Cell.ProbeNow or Cell.ProbeOld when second is Cell.Undone or Cell.Fence || row == Cell.RowRefused => Cell.UndoOk,
+            Cell.ProbeNow or Cell.ProbeOld when row == Cell.RowOk && second is not Cell.ConfirmBegun and not Cell.Confirmed => Cell.ForwardOk,
+            _ => 0,
+        };
+    }
+
+    // ── What really happens, and the promises about it ──────────────────────────────────────────────────────────────────
+
+    private StepEffect EffectOf(int s) => Cell.Effect(_next.Steps[s]);
+
+    private void TakeEffect(int s)
+    {
+        var step = _saga.Steps[s];
+        switch (EffectOf(s))
+        {
+            case StepEffect.None:
+                // What changes nothing, or cannot be called back, may arrive when the saga has turned back already.
+                foreach (var before in step.Undoable || step.Pivot ? step.After : [])
+                    if (!_saga.Steps[before].ReadOnly && EffectOf(before) is not (StepEffect.Held or StepEffect.Confirmed))
+                        Broken ??= $"P5: '{step.Name}' takes effect, but '{_saga.Steps[before].Name}' before it has none.";
+                _next.Steps[s] = Cell.With(_next.Steps[s], StepEffect.Held);
+                if ((_next.Steps[s] & Cell.SecondMask) is Cell.Fence or Cell.Undone) Broken ??= $"P9: a try of '{step.Name}' takes effect after its cancel.";
+                break;
+            case StepEffect.Undone:
+                Broken ??= $"P9: '{step.Name}' takes effect again after it was undone.";
+                break;
+        }
+    }
+
+    private void TakeConfirmed(int s)
+    {
+        if (EffectOf(s) is not (StepEffect.Held or StepEffect.Confirmed)) Broken ??= $"P1: '{_saga.Steps[s].Name}' is confirmed, but it holds nothing.";
+        _next.Steps[s] = Cell.With(_next.Steps[s], StepEffect.Confirmed);
+        for (var other = 0; other < _n; other++)
+        {
+            var step = _saga.Steps[other];
+            if (step.Kind == StepKind.Tcc && EffectOf(other) is StepEffect.None or StepEffect.Undone)
+                Broken ??= $"P3: '{_saga.Steps[s].Name}' is confirmed, but '{step.Name}' is {(EffectOf(other) == StepEffect.None ? "not tried" : "undone")}.";
+            if (step.Pivot && EffectOf(other) == StepEffect.None) Broken ??= $"P3: '{_saga.Steps[s].Name}' is confirmed, but the pivot '{step.Name}' is not done.";
+        }
+    }
+
+    private void TakeBack(int s)
+    {
+        if (EffectOf(s) == StepEffect.Confirmed) Broken ??= $"P1: '{_saga.Steps[s].Name}' is undone after it was confirmed.";
+        if (EffectOf(s) != StepEffect.Held) return;
+        foreach (var after in _saga.Undoers[s])
+            if (EffectOf(after) == StepEffect.Held && _saga.Steps[after].Undo is not null)
+                Broken ??= $"P4: '{_saga.Steps[s].Name}' is undone before '{_saga.Steps[after].Name}', which came after it.";
+        _next.Steps[s] = Cell.With(_next.Steps[s], StepEffect.Undone);
+    }
+
+    /// <summary>What the effects break, now or because the saga has ended. Remembered: there are few.</summary>
+    private string? BrokenEffects()
+    {
+        var course = _states[_next.Stored].Course;
+        if (course is SagaStatus.Running && _invariants.IsEmpty) return null;
+        ulong key = (ulong)course;
+        if (_n <= 28)
+        {
+            for (var s = 0; s < _n; s++) key = key << 2 | (ulong)EffectOf(s);
+            if (_effects.TryGetValue(key, out var known)) return known;
+        }
+        var broken = FindBroken(course);
+        if (_n <= 28) _effects[key] = broken;
+        return broken;
+    }
+
+    private string? FindBroken(SagaStatus course)
+    {
+        foreach (var step in _saga.Steps)
+        {
+            var effect = EffectOf(step.Index);
+            if (course == SagaStatus.Completed && !step.ReadOnly && effect != (step is { Kind: StepKind.Tcc, Confirm: not null } ? StepEffect.Confirmed : StepEffect.Held))
+                return $"P2: the saga is Completed, but '{step.Name}' is {effect}.";
+            if (course == SagaStatus.Compensated && effect is StepEffect.Held or StepEffect.Confirmed && (step.Undo is not null || step.Pivot))
+                return $"P2: the saga is Compensated, but '{step.Name}' is {effect}.";
+        }
+        var steps = _next.Steps;
+        foreach (var invariant in _invariants)
+            if (!invariant.Holds(name => Cell.Effect(steps[(_saga.Find(name) ?? throw new ArgumentException($"Saga '{_saga.Name}' has no step '{name}'.")).Index])))
+                return invariant.Name;
+        return null;
+    }
+
+    // ── Decisions, remembered ───────────────────────────────────────────────────────────────────────────────────────────
+
+    private const int EventsPerStep = 11;
+
+    private static int EventOf(int s, int reply) => s * EventsPerStep + (reply - Cell.FirstReply);
+
+    private Consequence Consider(int state, int what)
+    {
+        var known = _consequences[state];
+        if (known[what] is { } one) return one;
+        var before = _states[state];
+        if (EventFor(before, what) is not { } happened) return known[what] = new Consequence(state, false, []);
+        var decision = _decide(_saga, before, happened, Now);
+        if (ReferenceEquals(decision.State, before)) return known[what] = new Consequence(state, false, []);
+        return known[what] = new Consequence(Intern(decision.State), decision.IsUrgent(before, happened), Sends(decision));
+    }
+
+    private ImmutableArray<(int, Phase, bool)> Sends(Decision decision) =>
+        [.. decision.Effects.OfType<Effect.Send>().Select(send => (_saga.Find(send.Step)!.Index, send.Phase, send.Phase == Phase.Compensate && send.Payload.IsNull))];
+
+    /// <summary>The event, or null when it can mean nothing to this state.</summary>
+    public SagaEvent? EventFor(SagaState state, int what)
+    {
+        if (what >= _n * EventsPerStep)
+            return (what - _n * EventsPerStep) switch
+            {
+                0 => new SagaEvent.SagaTimedOut(),
+                1 => new SagaEvent.CancelRequested("explored", "operator"),
+                2 => new SagaEvent.Recovered(),
+                3 => new SagaEvent.PauseRequested("explored", "operator"),
+                _ => new SagaEvent.ResumeRequested("explored", "operator"),
+            };
+        var step = _saga.Steps[what / EventsPerStep];
+        var now = state.Steps[step.Index];
+        var attempt = Math.Max(now.Attempt, 1);
+        SagaEvent Reply(Phase phase, Outcome outcome, int at) => new SagaEvent.Replied(step.Name, phase, at, outcome, outcome == Outcome.Ok && phase == step.ForwardPhase ? One : null, "explored", "explored");
+        return (what % EventsPerStep + Cell.FirstReply) switch
+        {
+            Cell.ForwardOk => Reply(step.ForwardPhase, Outcome.Ok, attempt),
+            Cell.ForwardRefusedNow => Reply(step.ForwardPhase, Outcome.Refused, attempt),
+            Cell.ForwardRefusedOld => Reply(step.ForwardPhase, Outcome.Refused, attempt - 1),
+            Cell.ForwardError => Reply(step.ForwardPhase, Outcome.Error, attempt) is SagaEvent.Replied error && !step.NoRetryOn.IsEmpty ? error with { Code = step.NoRetryOn[0] } : null,
+            Cell.ForwardBusy => Reply(step.ForwardPhase, Outcome.Busy, attempt),
+            Cell.ConfirmOk => Reply(Phase.Confirm, Outcome.Ok, attempt),
+            Cell.ConfirmError => Reply(Phase.Confirm, Outcome.Error, attempt),
+            Cell.UndoOk => Reply(step.UndoPhase, Outcome.Ok, attempt),
+            Cell.UndoError => Reply(step.UndoPhase, Outcome.Error, attempt),
+            Cell.FirstReply + 9 => now.Phase is { } phase ? new SagaEvent.AttemptTimedOut(step.Name, phase, attempt) : null,
+            _ => now.Phase is { } phase ? new SagaEvent.RetryDue(step.Name, phase, attempt) : null,
+        };
+    }
+
+    /// <summary>The number of a state, apart from times, attempt numbers and texts, which change nothing.</summary>
+    private int Intern(SagaState state)
+    {
+        var key = new StringBuilder(_n * 3 + 3);
+        key.Append((char)('A' + (int)state.Course)).Append((char)('0' + (state.Paused ? 1 : 0) + (state.Mixed ? 2 : 0) + (state.Deadline is null ? 0 : 4) + (state.CommittedAt is null ? 0 : 8)));
+        var steps = ImmutableArray.CreateBuilder<StepState>(_n);
+        for (var s = 0; s < _n; s++)
+        {
+            var step = state.Steps[s];
+            var plain = new StepState
+            {
+                Status = step.Status, Attempt = Math.Min(step.Attempt, 1), Failures = Math.Min(step.Failures, Math.Max(_saga.StuckAfter, _saga.Steps[s].Retry.Attempts)),
+                InFlight = step.InFlight, Due = step.Due is null ? null : Now, Unknown = step.Unknown, Stuck = step.Stuck,
+                Command = step.Command is null ? null : One, Result = step.Result is null ? null : One,
+            };
+            steps.Add(plain);
+            key.Append((char)('A' + (int)plain.Status)).Append((char)('0' + plain.Failures))
+                .Append((char)('0' + plain.Attempt + (plain.InFlight ? 2 : 0) + (plain.Due is null ? 0 : 4) + (plain.Unknown ? 8 : 0) + (plain.Stuck ? 16 : 0) + (plain.Command is null ? 0 : 32) + (plain.Result is null ? 0 : 64)));
+        }
+        var text = key.ToString();
+        if (_ids.TryGetValue(text, out var id)) return id;
+        id = _states.Count;
+        _ids.Add(text, id);
+        var kept = new SagaState
+        {
+            Id = state.Id, Definition = state.Definition, DefinitionVersion = state.DefinitionVersion, Input = Payload.Null, Course = state.Course, Paused = state.Paused,
+            Mixed = state.Mixed, Steps = steps.MoveToImmutable(), Deadline = state.Deadline is null ? null : Now, CommittedAt = state.CommittedAt is null ? null : Now,
+        };
+        _states.Add(kept);
+        _consequences.Add(new Consequence?[_events]);
+        _broken.Add(Invariants.Check(_saga, kept) is { Count: > 0 } broken ? broken[0] : Stirs(kept) is { } stir ? $"P10: the saga has ended as {kept.Course}, and {stir.GetType().Name} changes it." : null);
+        return id;
+    }
+
+    /// <summary>What an ended saga does not let pass; null: nothing, as it should be.</summary>
+    private SagaEvent? Stirs(SagaState saga)
+    {
+        if (!saga.Ended) return null;
+        for (var what = 0; what < _events - 1; what++)
+            if (EventFor(saga, what) is { } happened && !ReferenceEquals(_decide(_saga, saga, happened, Now).State, saga)) return happened;
+        return null;
+    }
+}
+
+/// <summary>Ways to break the world around the Decider, for the explorer's own tests: each must be found.</summary>
+internal enum ExplorerMutant
+{
+    None,
+    /// <summary>Commands leave before the commit that names them.</summary>
+    DispatchBeforeCommit,
+    /// <summary>After a crash nothing is asked again.</summary>
+    ForgetInFlight,
+    /// <summary>A node's commit is taken whatever version the store has.</summary>
+    NoVersionCheck,
+    /// <summary>A cancel that came before its try leaves no mark.</summary>
+    NoEmptyCancel,
+    /// <summary>A try that comes after its cancel reaches the handler.</summary>
+    LateTryThrough,
+}
