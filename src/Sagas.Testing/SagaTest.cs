@@ -229,12 +229,12 @@ public sealed class SagaTest : IAsyncDisposable
     /// <summary>A moment at which a process can die. Whoever awaits this in a process that does never goes on.</summary>
     private Task Moment(Process process, string what)
     {
-        if (!process.Alive) return World.Never;
+        if (!process.Alive) return Simulator.World.Never;
         _moments.Add(what);
         if (_moments.Count != _crashAt) return Task.CompletedTask;
         if (process == _engineProcess) CrashEngine();
         else CrashParticipants();
-        return World.Never;
+        return Simulator.World.Never;
     }
 
     private static string Named(CommandItem item) => $"{item.Phase.Word()} of '{item.Step}'";

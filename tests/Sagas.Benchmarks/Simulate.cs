@@ -40,7 +40,7 @@ internal static class Simulate
         var escaped = 0;
         foreach (var mutant in Enum.GetValues<Mutant>().Where(mutant => mutant != Mutant.None && (only ?? mutant) == mutant))
         {
-            var caught = Simulation.Catch(mutant, sagas: 60, most);
+            var caught = Simulation.Catch(mutant, sagas: 40, most);
             if (caught is null) escaped++;
             Console.WriteLine(caught is var (seeds, fault) ? $"{mutant,-24}{seeds,4}  {fault}" : $"{mutant,-24} not caught in {most} seeds");
         }

@@ -335,7 +335,117 @@ export interface paths {
             };
         };
         put?: never;
-        post?: never;
+        /** Start a saga with a definition of its own */
+        post: {
+            parameters: {
+                query?: {
+                    /** @description The saga's id: a repeat with the same input answers with the same saga. 1 to 128 of `A-Z a-z 0-9 . _ : -`, the first a letter or digit. */
+                    id?: string;
+                    /** @description Seconds to wait for the saga's end. */
+                    wait?: number;
+                    /** @description `key:value`, as often as needed. */
+                    tag?: string[];
+                    /** @description 9 goes first. Default 5. */
+                    priority?: number;
+                };
+                header?: {
+                    /** @description The same as `id`. */
+                    "Idempotency-Key"?: string;
+                    /** @description W3C trace context to go on with. */
+                    traceparent?: string;
+                };
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["InlineStart"];
+                };
+            };
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Saga"];
+                    };
+                };
+                /** @description Accepted, and durable. */
+                202: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Saga"];
+                    };
+                };
+                /** @description Something in the request does not fit; `detail` names it. */
+                400: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Over 256 KiB (a definition: 1 MiB, a batch: 16 MiB). */
+                413: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Not JSON. */
+                415: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The id was used before with another definition or input. */
+                422: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The engine is full; see Retry-After. */
+                429: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The store does not answer; see Retry-After. */
+                503: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Any other error. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
         delete?: never;
         options?: never;
         head?: never;
@@ -438,7 +548,7 @@ export interface paths {
                 };
                 header?: never;
                 path: {
-                    /** @description The saga's id. */
+                    /** @description The id of the saga, or of the operation. */
                     id: string;
                 };
                 cookie?: never;
@@ -452,6 +562,81 @@ export interface paths {
                     };
                     content: {
                         "application/json": components["schemas"]["Saga"];
+                    };
+                };
+                /** @description Something in the request does not fit; `detail` names it. */
+                400: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Not there. */
+                404: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The store does not answer; see Retry-After. */
+                503: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Any other error. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sagas/{id}/definition": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The definition that a saga runs, also one of its own */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description The id of the saga, or of the operation. */
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Definition"];
                     };
                 };
                 /** @description Something in the request does not fit; `detail` names it. */
@@ -518,7 +703,7 @@ export interface paths {
                 };
                 header?: never;
                 path: {
-                    /** @description The saga's id. */
+                    /** @description The id of the saga, or of the operation. */
                     id: string;
                 };
                 cookie?: never;
@@ -593,7 +778,7 @@ export interface paths {
                 query?: never;
                 header?: never;
                 path: {
-                    /** @description The saga's id. */
+                    /** @description The id of the saga, or of the operation. */
                     id: string;
                 };
                 cookie?: never;
@@ -762,7 +947,7 @@ export interface paths {
                     "X-Operator"?: string;
                 };
                 path: {
-                    /** @description The saga's id. */
+                    /** @description The id of the saga, or of the operation. */
                     id: string;
                 };
                 cookie?: never;
@@ -800,7 +985,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The state of the saga or of the definitions does not allow it. */
+                /** @description The state of the saga, the operation or the definitions does not allow it. */
                 409: {
                     headers: {
                         [name: string]: unknown;
@@ -880,7 +1065,7 @@ export interface paths {
                     "X-Operator"?: string;
                 };
                 path: {
-                    /** @description The saga's id. */
+                    /** @description The id of the saga, or of the operation. */
                     id: string;
                 };
                 cookie?: never;
@@ -918,7 +1103,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The state of the saga or of the definitions does not allow it. */
+                /** @description The state of the saga, the operation or the definitions does not allow it. */
                 409: {
                     headers: {
                         [name: string]: unknown;
@@ -998,7 +1183,7 @@ export interface paths {
                     "X-Operator"?: string;
                 };
                 path: {
-                    /** @description The saga's id. */
+                    /** @description The id of the saga, or of the operation. */
                     id: string;
                 };
                 cookie?: never;
@@ -1036,7 +1221,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The state of the saga or of the definitions does not allow it. */
+                /** @description The state of the saga, the operation or the definitions does not allow it. */
                 409: {
                     headers: {
                         [name: string]: unknown;
@@ -1116,7 +1301,7 @@ export interface paths {
                     "X-Operator"?: string;
                 };
                 path: {
-                    /** @description The saga's id. */
+                    /** @description The id of the saga, or of the operation. */
                     id: string;
                 };
                 cookie?: never;
@@ -1154,7 +1339,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The state of the saga or of the definitions does not allow it. */
+                /** @description The state of the saga, the operation or the definitions does not allow it. */
                 409: {
                     headers: {
                         [name: string]: unknown;
@@ -1234,7 +1419,7 @@ export interface paths {
                     "X-Operator"?: string;
                 };
                 path: {
-                    /** @description The saga's id. */
+                    /** @description The id of the saga, or of the operation. */
                     id: string;
                 };
                 cookie?: never;
@@ -1272,7 +1457,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The state of the saga or of the definitions does not allow it. */
+                /** @description The state of the saga, the operation or the definitions does not allow it. */
                 409: {
                     headers: {
                         [name: string]: unknown;
@@ -1352,7 +1537,7 @@ export interface paths {
                     "X-Operator"?: string;
                 };
                 path: {
-                    /** @description The saga's id. */
+                    /** @description The id of the saga, or of the operation. */
                     id: string;
                     /** @description The step's name. */
                     step: string;
@@ -1392,7 +1577,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The state of the saga or of the definitions does not allow it. */
+                /** @description The state of the saga, the operation or the definitions does not allow it. */
                 409: {
                     headers: {
                         [name: string]: unknown;
@@ -1474,7 +1659,7 @@ export interface paths {
                 };
                 header?: never;
                 path: {
-                    /** @description The saga's id. */
+                    /** @description The id of the saga, or of the operation. */
                     id: string;
                     /** @description The step's name. */
                     step: string;
@@ -1514,7 +1699,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The state of the saga or of the definitions does not allow it. */
+                /** @description The state of the saga, the operation or the definitions does not allow it. */
                 409: {
                     headers: {
                         [name: string]: unknown;
@@ -1543,6 +1728,339 @@ export interface paths {
                 };
                 /** @description The engine is full; see Retry-After. */
                 429: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The store does not answer; see Retry-After. */
+                503: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Any other error. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/operations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List operations, newest first */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description The most items. Default 50. */
+                    limit?: number;
+                    /** @description `next` of the page before. */
+                    cursor?: string;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["OperationPage"];
+                    };
+                };
+                /** @description Something in the request does not fit; `detail` names it. */
+                400: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The store does not answer; see Retry-After. */
+                503: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Any other error. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        /** Ask the same of all sagas that match */
+        post: {
+            parameters: {
+                query?: never;
+                header?: {
+                    /** @description Who asks, for the history. Default `anonymous`. */
+                    "X-Operator"?: string;
+                };
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["OperationStart"];
+                };
+            };
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Matched"];
+                    };
+                };
+                /** @description Accepted, and durable. */
+                202: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Operation"];
+                    };
+                };
+                /** @description Something in the request does not fit; `detail` names it. */
+                400: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Over 256 KiB (a definition: 1 MiB, a batch: 16 MiB). */
+                413: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Not JSON. */
+                415: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The engine is full; see Retry-After. */
+                429: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The store does not answer; see Retry-After. */
+                503: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Any other error. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/operations/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One operation and its progress */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description The id of the saga, or of the operation. */
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Operation"];
+                    };
+                };
+                /** @description Not there. */
+                404: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The store does not answer; see Retry-After. */
+                503: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Any other error. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/operations/{id}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Stop an operation; what it did stays */
+        post: {
+            parameters: {
+                query?: never;
+                header?: {
+                    /** @description Who asks, for the history. Default `anonymous`. */
+                    "X-Operator"?: string;
+                };
+                path: {
+                    /** @description The id of the saga, or of the operation. */
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["Reason"];
+                };
+            };
+            responses: {
+                /** @description Accepted, and durable. */
+                202: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Operation"];
+                    };
+                };
+                /** @description Something in the request does not fit; `detail` names it. */
+                400: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Not there. */
+                404: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The state of the saga, the operation or the definitions does not allow it. */
+                409: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Over 256 KiB (a definition: 1 MiB, a batch: 16 MiB). */
+                413: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Not JSON. */
+                415: {
                     headers: {
                         [name: string]: unknown;
                     };
@@ -1771,7 +2289,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The state of the saga or of the definitions does not allow it. */
+                /** @description The state of the saga, the operation or the definitions does not allow it. */
                 409: {
                     headers: {
                         [name: string]: unknown;
@@ -2749,7 +3267,7 @@ export interface components {
             name: string;
             version: number;
             /** @enum {string} */
-            source: "code" | "file" | "rest";
+            source: "code" | "file" | "rest" | "inline";
             fingerprint: string;
             timeout: string | null;
             pivot: string | null;
@@ -2759,7 +3277,7 @@ export interface components {
             name: string;
             version: number;
             /** @enum {string} */
-            source: "code" | "file" | "rest";
+            source: "code" | "file" | "rest" | "inline";
             fingerprint: string;
             timeout: string | null;
             pivot: string | null;
@@ -2924,6 +3442,75 @@ export interface components {
         };
         Reason: {
             reason: string;
+        };
+        InlineStart: {
+            definition: components["schemas"]["DefinitionJson"];
+            id?: string;
+            input?: unknown;
+            tags?: {
+                [key: string]: string;
+            };
+        };
+        OperationStart: {
+            /** @enum {string} */
+            action: "cancel" | "retry" | "pause" | "resume" | "terminate";
+            filter: {
+                status?: string | string[];
+                definition?: string;
+                tag?: string | string[];
+                step?: string;
+                error?: string;
+                q?: string;
+                /** Format: date-time */
+                startedAfter?: string;
+                /** Format: date-time */
+                startedBefore?: string;
+            };
+            reason: string;
+            dryRun?: boolean;
+        };
+        Operation: {
+            id: string;
+            /** @enum {string} */
+            action: "cancel" | "retry" | "pause" | "resume" | "terminate";
+            filter: {
+                status?: string | string[];
+                definition?: string;
+                tag?: string | string[];
+                step?: string;
+                error?: string;
+                q?: string;
+                /** Format: date-time */
+                startedAfter?: string;
+                /** Format: date-time */
+                startedBefore?: string;
+            };
+            reason: string;
+            by: string;
+            /** @enum {string} */
+            status: "running" | "done" | "cancelled";
+            matched: number;
+            done: number;
+            failed: number;
+            errors: {
+                id: string;
+                message: string;
+            }[];
+            /** Format: date-time */
+            startedAt: string;
+            /** Format: date-time */
+            updatedAt: string;
+            /** Format: date-time */
+            finishedAt: string | null;
+            cancelledBy: string | null;
+            cancelReason: string | null;
+        };
+        OperationPage: {
+            items: components["schemas"]["Operation"][];
+            next: string | null;
+        };
+        Matched: {
+            matched: number;
         };
         Resolve: {
             /** @enum {string} */
