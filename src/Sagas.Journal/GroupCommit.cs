@@ -15,17 +15,24 @@ sealed class GroupCommit
     readonly SegmentSet segments;
     readonly string directory;
     readonly object gate = new();
-    readonly Thread thread;
+    readonly Thread? thread;
+    readonly VirtualTime? owner;
     byte[] filling = new byte[64 << 10], writing = new byte[64 << 10];
     int used;
     List<Pending> queued = [], taken = [];
     bool idle, closing;
     volatile Exception? failure;
 
-    public GroupCommit(SegmentSet segments, string directory)
+    public GroupCommit(SegmentSet segments, string directory, TimeProvider time)
     {
-        (this.segments, this.directory) = (segments, directory);
+        (this.segments, this.directory, owner) = (segments, directory, time as VirtualTime);
         WriteMark();
+        if (owner is not null)
+        {
+            owner.Queue(RunTurns);
+            return;
+        }
+
         thread = new Thread(Run) { IsBackground = true, Name = "journal writer" };
         thread.Start();
     }
@@ -39,7 +46,7 @@ sealed class GroupCommit
         lock (gate)
         {
             Reserve(frame);
-            var pending = Enqueue(new Pending(used, frame, sync, 0));
+            var pending = Enqueue(new Pending(used, frame, sync, 0, inline: owner is not null));
             Put(record, last: true);
             return pending;
         }
@@ -55,7 +62,7 @@ sealed class GroupCommit
         lock (gate)
         {
             Reserve((int)total);
-            var pending = Enqueue(new Pending(used, (int)total, sync, copy.Length));
+            var pending = Enqueue(new Pending(used, (int)total, sync, copy.Length, inline: owner is not null));
             for (var i = 0; i < copy.Length; i++) Put(copy[i].Span, last: i == copy.Length - 1);
             return pending;
         }
@@ -64,7 +71,7 @@ sealed class GroupCommit
     /// <summary>Runs on the writer's thread, after everything appended before this call and before everything appended after.</summary>
     public Pending Do(Action action)
     {
-        lock (gate) return Enqueue(new Pending(action));
+        lock (gate) return Enqueue(new Pending(action, inline: owner is not null));
     }
 
     /// <summary>Writes what is queued, then ends the thread.</summary>
@@ -76,7 +83,9 @@ sealed class GroupCommit
             Monitor.PulseAll(gate);
         }
 
-        thread.Join();
+        if (owner is null) thread!.Join();
+        else
+            while (Turn()) { }
     }
 
     void Check(long bytes)
@@ -90,7 +99,14 @@ sealed class GroupCommit
         if (failure is not null) throw new JournalFailedException(directory, failure, outcomeUnknown: false);
         ObjectDisposedException.ThrowIf(closing, typeof(SegmentedJournal));
         queued.Add(pending);
-        if (idle) Monitor.Pulse(gate);
+        if (!idle) return pending;
+        if (owner is null) Monitor.Pulse(gate);
+        else
+        {
+            idle = false;
+            owner.Queue(RunTurns);
+        }
+
         return pending;
     }
 
@@ -110,20 +126,36 @@ sealed class GroupCommit
 
     void Run()
     {
+        while (Turn()) { }
+    }
+
+    /// <summary>One turn on virtual time, and the next one when there may be more to do.</summary>
+    void RunTurns()
+    {
+        if (Turn() && owner is not null) owner.Queue(RunTurns);
+    }
+
+    /// <summary>False at the end; on virtual time also when there is nothing to do.</summary>
+    bool Turn()
+    {
         try
         {
-            while (Take())
+            if (failure is not null) return false;
+            if (!Take())
             {
-                Process();
-                if (taken.Count == 0 || segments.Spare.IsBehind(segments.Tail)) segments.Spare.Step();
-                taken.Clear();
+                if (closing) WriteMark();
+                return false;
             }
 
-            if (failure is null) WriteMark();
+            Process();
+            if (taken.Count == 0 || segments.Spare.IsBehind(segments.Tail)) segments.Spare.Step();
+            taken.Clear();
+            return true;
         }
         catch (Exception error)
         {
             Fail(error);
+            return false;
         }
     }
 
@@ -135,6 +167,7 @@ sealed class GroupCommit
             while (queued.Count == 0 && !closing && !segments.Spare.HasWork)
             {
                 idle = true;
+                if (owner is not null) return false;
                 if (segments.Spare.LowSpace) Monitor.Wait(gate, 1000);
                 else Monitor.Wait(gate);
                 idle = false;
@@ -240,16 +273,21 @@ sealed class Pending : IValueTaskSource<JournalPosition>, IValueTaskSource<Journ
 {
     readonly JournalPosition[]? positions;
     JournalPosition position;
-    ManualResetValueTaskSourceCore<bool> core = new() { RunContinuationsAsynchronously = true };
+    ManualResetValueTaskSourceCore<bool> core;
     bool done;
 
-    public Pending(int start, int bytes, bool sync, int records)
+    public Pending(int start, int bytes, bool sync, int records, bool inline)
     {
         (Start, Bytes, Sync) = (start, bytes, sync);
+        core.RunContinuationsAsynchronously = !inline;
         if (records > 0) positions = new JournalPosition[records];
     }
 
-    public Pending(Action action) => Action = action;
+    public Pending(Action action, bool inline)
+    {
+        Action = action;
+        core.RunContinuationsAsynchronously = !inline;
+    }
 
     public Action? Action { get; }
 

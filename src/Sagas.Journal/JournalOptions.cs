@@ -21,6 +21,9 @@ public sealed class JournalOptions
     /// <summary>Told of what the journal survived but an operator should know, such as a damaged snapshot. Null: nobody is told.</summary>
     public Action<string>? OnWarning { get; init; }
 
+    /// <summary>The clock, which when it is virtual has the writer's turns run instead of a thread.</summary>
+    internal TimeProvider Time { get; init; } = TimeProvider.System;
+
     /// <summary>How long after a failed preallocation the next one is tried.</summary>
     internal TimeSpan SpaceRetry { get; init; } = TimeSpan.FromSeconds(5);
 

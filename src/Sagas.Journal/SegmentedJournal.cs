@@ -23,16 +23,17 @@ public sealed class SegmentedJournal : IAsyncDisposable
     readonly IDisposable lockFile;
     readonly SegmentSet segments;
     readonly GroupCommit commit;
+    readonly TimeProvider time;
     readonly ConcurrentDictionary<long, IJournalFile> readers = new();
     readonly Lock snapshotGate = new();
     readonly List<long> snapshots;
     int snapshotting, disposed;
     Task snapshot = Task.CompletedTask;
 
-    SegmentedJournal(IJournalFiles files, string directory, IDisposable lockFile, SegmentSet segments, List<long> snapshots)
+    SegmentedJournal(IJournalFiles files, string directory, IDisposable lockFile, SegmentSet segments, List<long> snapshots, TimeProvider time)
     {
-        (this.files, this.directory, this.lockFile, this.segments, this.snapshots) = (files, directory, lockFile, segments, snapshots);
-        commit = new GroupCommit(segments, directory);
+        (this.files, this.directory, this.lockFile, this.segments, this.snapshots, this.time) = (files, directory, lockFile, segments, snapshots, time);
+        commit = new GroupCommit(segments, directory, time);
     }
 
     /// <summary>Opens the journal in the directory, creating both when they are missing.</summary>
@@ -67,7 +68,7 @@ public sealed class SegmentedJournal : IAsyncDisposable
         try
         {
             (segments, var snapshots) = Recovery.Run(files, directory, options, replay);
-            return new SegmentedJournal(files, directory, lockFile, segments, snapshots);
+            return new SegmentedJournal(files, directory, lockFile, segments, snapshots, options.Time);
         }
         catch
         {
@@ -164,9 +165,10 @@ public sealed class SegmentedJournal : IAsyncDisposable
     /// Writes the state, on another thread, after everything appended before this call has completed. The state must hold all
     /// of that; it may hold later appends too if replaying them onto it changes nothing.
     /// </param>
+    /// <param name="ready">Awaited before, when everything appended before this call has completed. Null: write at once.</param>
     /// <remarks>An error leaves the journal as it was, without the snapshot; a failure of the disk in beginning the segment does not.</remarks>
     /// <exception cref="InvalidOperationException">Another snapshot is being written.</exception>
-    public Task SnapshotAsync(Action<SnapshotWriter> write)
+    public Task SnapshotAsync(Action<SnapshotWriter> write, Func<Task>? ready = null)
     {
         if (Interlocked.Exchange(ref snapshotting, 1) != 0)
             throw new InvalidOperationException("A snapshot is being written. Wait for it before the next one.");
@@ -187,11 +189,12 @@ public sealed class SegmentedJournal : IAsyncDisposable
             return Task.FromException(error);
         }
 
-        return snapshot = Task.Run(async () =>
+        return snapshot = time.Run(async () =>
         {
             try
             {
                 await rotated.Done.ConfigureAwait(false);
+                if (ready is not null) await ready().ConfigureAwait(false);
                 WriteSnapshot(point, write);
             }
             finally
@@ -228,7 +231,7 @@ public sealed class SegmentedJournal : IAsyncDisposable
     public ValueTask DisposeAsync()
     {
         if (Interlocked.Exchange(ref disposed, 1) != 0) return ValueTask.CompletedTask;
-        return new ValueTask(Task.Run(async () =>
+        return new ValueTask(time.Run(async () =>
         {
             commit.Close();
             // A snapshot under way writes into the directory, so it comes to its end before another may have that.

@@ -1,5 +1,3 @@
-using System.Diagnostics;
-
 namespace Sagas.Journal;
 
 /// <summary>
@@ -26,7 +24,7 @@ sealed class Spare(IJournalFiles files, string directory, JournalOptions options
     bool NeedsReserve => !reserveReady && options.ReserveBytes > 0;
 
     public bool HasWork => options.Preallocate && (!nextReady || NeedsReserve)
-        && (!LowSpace || Stopwatch.GetElapsedTime(failedAt) >= options.SpaceRetry);
+        && (!LowSpace || options.Time.GetElapsedTime(failedAt) >= options.SpaceRetry);
 
     /// <summary>Whether the next segment should be further along, given how full the current one is.</summary>
     public bool IsBehind(long used) => HasWork && !nextReady && built < 2 * used;
@@ -100,7 +98,7 @@ sealed class Spare(IJournalFiles files, string directory, JournalOptions options
         catch (IOException)
         {
             LowSpace = true;
-            failedAt = Stopwatch.GetTimestamp();
+            failedAt = options.Time.GetTimestamp();
             building?.Dispose();
             (building, built) = (null, 0);
             try

@@ -23,7 +23,7 @@ public static class FileBarrierExtensions
 /// Rows in memory and, before anybody hears of them, in a journal. Whoever writes at the same time shares an fsync. When the journal has grown by as much as
 /// the rows themselves take, they are written anew as a snapshot, and what lies before is dropped: rows past their retention are left behind.
 /// </summary>
-internal sealed class FileBarrier(string directory, TimeSpan retention, TimeProvider time, ILogger logger, JournalOptions? options = null) : IBarrierStore
+internal sealed class FileBarrier(string directory, TimeSpan retention, TimeProvider time, ILogger logger, JournalOptions? options = null, IJournalFiles? files = null) : IBarrierStore
 {
     private readonly MemoryBarrier _rows = new(retention, time);
     private SegmentedJournal? _journal;
@@ -43,6 +43,7 @@ internal sealed class FileBarrier(string directory, TimeSpan retention, TimeProv
         {
             SegmentBytes = 16 << 20,
             ReserveBytes = 4 << 20,
+            Time = time,
             OnTornTail = tail => BarrierLog.TornTail(logger, tail.File, tail.Offset, tail.Bytes),
             OnWarning = warning => BarrierLog.Warned(logger, warning),
         }, record =>
@@ -50,7 +51,7 @@ internal sealed class FileBarrier(string directory, TimeSpan retention, TimeProv
             var row = BarrierRowFormat.Read(record.Payload.Span);
             found[new StepKey(row.Saga, row.Step)] = row;
             _bytesSince += record.Payload.Length;
-        });
+        }, files);
         var oldest = time.GetUtcNow() - retention;
         _rows.Load(found.Values.Where(row => !row.IsSettled || row.At > oldest).OrderBy(row => row.At));
         return ValueTask.CompletedTask;
@@ -91,7 +92,7 @@ internal sealed class FileBarrier(string directory, TimeSpan retention, TimeProv
         {
             if (!_compaction.IsCompleted) return;
             _bytesSince = 0;
-            _compaction = Task.Run(() => CompactAsync(journal));
+            _compaction = time.Run(() => CompactAsync(journal));
         }
     }
 

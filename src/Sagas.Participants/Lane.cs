@@ -1,3 +1,5 @@
+using Sagas.Journal;
+
 namespace Sagas.Participants;
 
 /// <summary>An item on its way through a participant.</summary>
@@ -19,7 +21,7 @@ internal sealed class Asker(CancellationToken gone)
 /// A participant's queue: items begin in order of arrival, so many at a time. They run on the thread that took them, without a task of their own, as long as
 /// their handlers do not wait; should one block its thread, another thread already stands by to go on with the queue.
 /// </summary>
-internal sealed class Lane(int concurrency, Func<Work, ValueTask> handle) : IThreadPoolWorkItem
+internal sealed class Lane(int concurrency, Func<Work, ValueTask> handle, TimeProvider time) : IThreadPoolWorkItem
 {
     // So many items in one go before other work of the process has its turn.
     private const int Stint = 64;
@@ -46,9 +48,9 @@ internal sealed class Lane(int concurrency, Func<Work, ValueTask> handle) : IThr
                     CallHelper_NeedsLock();
                     return;
                 }
-                room = (_room ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)).Task;
+                room = (_room ??= new TaskCompletionSource(time.Continuations())).Task;
             }
-            await room.WaitAsync(cancel);
+            await time.Shared(room).WaitAsync(cancel);
         }
     }
 
@@ -71,7 +73,7 @@ internal sealed class Lane(int concurrency, Func<Work, ValueTask> handle) : IThr
             _closed = true;
             _waiting.Clear();
             _room?.TrySetResult();
-            _idle ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+            _idle ??= new TaskCompletionSource(time.Continuations());
             if (_running == 0) _idle.TrySetResult();
             return _idle.Task;
         }
@@ -149,6 +151,6 @@ internal sealed class Lane(int concurrency, Func<Work, ValueTask> handle) : IThr
     {
         if (_helperCalled || _waiting.Count == 0 || _running >= concurrency + _lent) return;
         _helperCalled = true;
-        ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
+        time.Queue(this);
     }
 }

@@ -3,6 +3,7 @@ using System.Collections.Frozen;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
+using Sagas.Journal;
 
 namespace Sagas.Participants;
 
@@ -20,7 +21,7 @@ public sealed class ParticipantHost : IHostedLifecycleService, IAsyncDisposable,
     private readonly Barrier _barrier;
     private readonly Turns _turns = new();
     private readonly ConcurrentDictionary<(string ReplyTo, SendReplies Send), ReplyOutbox> _outboxes = new();
-    private readonly TaskCompletionSource _opened = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly TaskCompletionSource _opened;
     private readonly CancellationTokenSource _stop = new(), _closed = new();
     private readonly TimeProvider _time;
     private readonly ILogger<ParticipantHost> _logger;
@@ -30,15 +31,19 @@ public sealed class ParticipantHost : IHostedLifecycleService, IAsyncDisposable,
     {
         _logger = logger;
         _time = ParticipantsBuilder.Time(services);
+        _opened = new TaskCompletionSource(_time.Continuations());
         _store = registry.Barrier?.Invoke(services) ?? new MemoryBarrier(registry.Retention, _time);
         _barrier = new Barrier(_store, _time);
         _participants = registry.Names.ToFrozenDictionary(name => name,
-            name => new Participant(name, registry.Bind(name, services), new Lane(registry.Concurrency, HandleAsync)), StringComparer.Ordinal);
+            name => new Participant(name, registry.Bind(name, services), new Lane(registry.Concurrency, HandleAsync, _time)), StringComparer.Ordinal);
         if (services.GetService<DurableSagas>() is { } durable && _store is MemoryBarrier) Log.ForgetfulBarrier(_logger, durable.Store);
     }
 
     /// <summary>The names of this process's participants.</summary>
     public IReadOnlyCollection<string> Participants => _participants.Keys;
+
+    /// <summary>How many items are being handled.</summary>
+    internal int Running => _participants.Values.Sum(static participant => participant.Lane.Running);
 
     /// <summary>How long a stopping host waits for what runs. Default 10 s.</summary>
     public TimeSpan DrainTimeout { get; init; } = TimeSpan.FromSeconds(10);
@@ -56,7 +61,7 @@ public sealed class ParticipantHost : IHostedLifecycleService, IAsyncDisposable,
     {
         if (!_participants.TryGetValue(participant, out var addressed))
             throw new ArgumentException($"There is no participant '{participant}' in this process. Add it with AddSagaParticipants(p => p.Add<Handler>(\"{participant}\")).", nameof(participant));
-        if (!_opened.Task.IsCompletedSuccessfully) await _opened.Task.WaitAsync(cancel);
+        if (!_opened.Task.IsCompletedSuccessfully) await _time.Shared(_opened.Task).WaitAsync(cancel);
         await addressed.Lane.AcceptAsync(batch.Items, addressed, send, cancel);
     }
 
@@ -156,12 +161,10 @@ public sealed class ParticipantHost : IHostedLifecycleService, IAsyncDisposable,
             {
                 var overdue = new Overdue(work, _logger);
                 await using (deadline.Token.UnsafeRegister(static overdue => ((Overdue)overdue!).Begin(), overdue))
-                {
-                    // Who waits goes when the time is over; an item that nobody waits for says itself when that is.
-                    if (work.Asker is null) deadline.CancelAfter(Remaining(item));
-                    using var gone = work.Asker?.Gone.UnsafeRegister(static deadline => ((CancellationTokenSource)deadline!).Cancel(), deadline);
+                // Who waits goes when the time is over; an item that nobody waits for says itself when that is.
+                await using (_time.CreateTimer(static source => ((CancellationTokenSource)source!).Cancel(), deadline, work.Asker is null ? Remaining(item) : Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan))
+                using (work.Asker?.Gone.UnsafeRegister(static deadline => ((CancellationTokenSource)deadline!).Cancel(), deadline))
                     reply = await replying;
-                }
                 overdue.End();
             }
         }
@@ -188,7 +191,7 @@ public sealed class ParticipantHost : IHostedLifecycleService, IAsyncDisposable,
         }
         var key = (work.Item.ReplyTo, work.Send!);
         if (!_outboxes.TryGetValue(key, out var outbox))
-            outbox = _outboxes.GetOrAdd(key, static (k, host) => new ReplyOutbox(k.ReplyTo, k.Send, host._logger, host._stop.Token), this);
+            outbox = _outboxes.GetOrAdd(key, static (k, host) => new ReplyOutbox(k.ReplyTo, k.Send, host._time, host._logger, host._stop.Token), this);
         outbox.Add(reply);
     }
 

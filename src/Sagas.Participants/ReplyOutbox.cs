@@ -1,4 +1,5 @@
 using Microsoft.Extensions.Logging;
+using Sagas.Journal;
 
 namespace Sagas.Participants;
 
@@ -9,7 +10,7 @@ namespace Sagas.Participants;
 public delegate Task SendReplies(string replyTo, ReplyBatch batch, CancellationToken cancel);
 
 /// <summary>The replies to one queue: one send at a time, and what gathers meanwhile goes into the next envelope.</summary>
-internal sealed class ReplyOutbox(string replyTo, SendReplies send, ILogger logger, CancellationToken stop) : IThreadPoolWorkItem
+internal sealed class ReplyOutbox(string replyTo, SendReplies send, TimeProvider time, ILogger logger, CancellationToken stop) : IThreadPoolWorkItem
 {
     private const int MostItems = 256, MostBytes = 256 << 10, MostWaiting = 64 << 10, Tries = 3;
 
@@ -27,7 +28,7 @@ internal sealed class ReplyOutbox(string replyTo, SendReplies send, ILogger logg
             if (_sending) return;
             _sending = true;
         }
-        ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
+        time.Queue(this);
     }
 
     /// <summary>Completes when all replies have left.</summary>
@@ -36,7 +37,7 @@ internal sealed class ReplyOutbox(string replyTo, SendReplies send, ILogger logg
         lock (_gate)
         {
             if (!_sending) return Task.CompletedTask;
-            return (_idle ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)).Task;
+            return (_idle ??= new TaskCompletionSource(time.Continuations())).Task;
         }
     }
 
@@ -81,7 +82,7 @@ internal sealed class ReplyOutbox(string replyTo, SendReplies send, ILogger logg
                 Log.RepliesHeld(logger, replyTo, e);
                 try
                 {
-                    await Task.Delay(TimeSpan.FromMilliseconds(100 * attempt * attempt), stop);
+                    await Task.Delay(TimeSpan.FromMilliseconds(100 * attempt * attempt), time, stop);
                 }
                 catch (OperationCanceledException)
                 {

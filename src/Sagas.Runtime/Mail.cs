@@ -1,3 +1,5 @@
+using Sagas.Journal;
+
 namespace Sagas.Runtime;
 
 /// <summary>What comes in by a worker's one door.</summary>
@@ -7,9 +9,9 @@ internal abstract class Mail(SagaId id)
 }
 
 /// <summary>A client starts a saga and waits until it is durable.</summary>
-internal sealed class StartMail(SagaDefinition definition, StartRequest request, SagaId id) : Mail(id)
+internal sealed class StartMail(SagaDefinition definition, StartRequest request, SagaId id, TimeProvider time) : Mail(id)
 {
-    private readonly TaskCompletionSource<StartResult> _answer = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly TaskCompletionSource<StartResult> _answer = new(time.Continuations());
 
     public SagaDefinition Definition { get; } = definition;
     public StartRequest Request { get; } = request;
@@ -31,11 +33,14 @@ internal class EventMail(SagaId id, SagaEvent happened) : Mail(id)
 }
 
 /// <summary>An operator asks something of a saga and waits for the durable answer.</summary>
-internal sealed class RequestMail(SagaId id, SagaEvent happened) : EventMail(id, happened)
+internal sealed class RequestMail(SagaId id, SagaEvent happened, TimeProvider time) : EventMail(id, happened)
 {
-    private readonly TaskCompletionSource<RequestResult> _answer = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly TaskCompletionSource<RequestResult> _answer = new(time.Continuations());
 
     public Task<RequestResult> Answer => _answer.Task;
+
+    /// <summary>Why it is refused, decided in the batch under way; null: it is not.</summary>
+    public string? Refused { get; set; }
 
     public void Reply(RequestResult result) => _answer.TrySetResult(result);
 

@@ -1,3 +1,5 @@
+using Sagas.Journal;
+
 namespace Sagas.Runtime;
 
 // Several nodes share a store. Each unfinished saga has an owner: the node that committed it last. It alone hears the timers of the saga; what else happens to
@@ -111,7 +113,7 @@ internal sealed class Nodes : INodeListener
         feed.Listening = saga => _ = WatchAsync(saga);
     }
 
-    public void Start() => _running = Task.Run(RunAsync);
+    public void Start() => _running = _engine.Time.Run(RunAsync);
 
     /// <summary>Ends this node's life among the others, who take over its sagas at once.</summary>
     public async Task LeaveAsync()

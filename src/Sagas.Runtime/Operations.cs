@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using Sagas.Journal;
 
 namespace Sagas.Runtime;
 
@@ -125,7 +126,7 @@ internal sealed class Operations : IAsyncDisposable
     {
         var run = new Run(operation, _stop.Token);
         if (!_running.TryAdd(operation.Id, run)) return;
-        _ = Task.Run(async () =>
+        _ = _parts.Time.Run(async () =>
         {
             try
             {

@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using Microsoft.Extensions.Logging;
+using Sagas.Journal;
 
 namespace Sagas.Runtime;
 
@@ -72,7 +73,7 @@ internal sealed class Outbox(ITransport transport, HttpTransport http, TimeProvi
                 _waiting.Enqueue(item);
                 if (_busy) return;
                 _busy = true;
-                _sending = Task.Run(SendAllAsync);
+                _sending = outbox.Run(SendAllAsync);
             }
         }
 
@@ -123,6 +124,8 @@ internal sealed class Outbox(ITransport transport, HttpTransport http, TimeProvi
             }
         }
     }
+
+    private Task Run(Func<Task> work) => time.Run(work);
 
     private DateTimeOffset Now => time.GetUtcNow();
 

@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using System.Collections.Immutable;
 using System.Threading.Channels;
+using Sagas.Journal;
 
 namespace Sagas.Runtime;
 
@@ -30,7 +31,11 @@ internal sealed class Processor
     {
         _engine = engine;
         // Twice the size at which starts are refused: what is under way still finds room when new work does not.
-        _mailbox = Channel.CreateBounded<Mail>(new BoundedChannelOptions(engine.Options.MailboxSize * 2) { SingleReader = true });
+        _mailbox = Channel.CreateBounded<Mail>(new BoundedChannelOptions(engine.Options.MailboxSize * 2)
+        {
+            SingleReader = true,
+            AllowSynchronousContinuations = engine.Time is VirtualTime,
+        });
         _flush = engine.Time.CreateTimer(_ => PostFlush(), null, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
     }
 
@@ -188,7 +193,9 @@ internal sealed class Processor
                 Arm(live);
                 break;
             case RequestMail request:
-                if (Decide(live, request.Happened, awaited: true) is { } refused) request.Reply(new RequestResult(RequestOutcome.WrongState, live.Durable, refused));
+                // A refusal may rest on what is decided and not durable yet: it is spoken when that is.
+                request.Refused = Decide(live, request.Happened, awaited: true);
+                if (live.Dirty) live.Hurry();
                 break;
             case EventMail { Happened: var happened }:
                 Decide(live, happened);
@@ -384,7 +391,10 @@ internal sealed class Processor
         foreach (var mail in live.Batch)
         {
             if (mail is StartMail start) start.Reply(Started(live, start));
-            else if (mail is RequestMail request) request.Reply(new RequestResult(RequestOutcome.Accepted, live.Durable));
+            else if (mail is RequestMail request)
+                request.Reply(request.Refused is { } refused
+                    ? new RequestResult(RequestOutcome.WrongState, live.Durable, refused)
+                    : new RequestResult(RequestOutcome.Accepted, live.Durable));
         }
         if (live.TakenFrom is not null) LetGo(live, live.Durable);
         else if (live is { Dirty: true, IsLazy: false }) Wait(live);

@@ -5,6 +5,7 @@ using System.Text.Json;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
+using Sagas.Journal;
 
 namespace Sagas.Runtime;
 
@@ -13,7 +14,7 @@ public sealed class SagaEngine : IHostedLifecycleService
 {
     private readonly EngineParts _parts;
     private readonly Processor[] _workers;
-    private readonly Waiters _waiters = new();
+    private readonly Waiters _waiters;
     private readonly Pulse _pulse;
     private readonly Nodes? _nodes;
     private DateTimeOffset _startedAt;
@@ -31,6 +32,7 @@ public sealed class SagaEngine : IHostedLifecycleService
     internal SagaEngine(DefinitionCatalog definitions, ISagaStore store, ITransport transport, IOptions<SagasOptions> options, TimeProvider time, ILogger<SagaEngine> log)
     {
         _pulse = new Pulse(time);
+        _waiters = new Waiters(time);
         _failures = new Failures(time);
         _parts = new EngineParts(definitions, store, new Outbox(transport, new HttpTransport(options.Value, definitions.Of, PostAsync, time, log), time, log), new TimerPump(time, mail => WorkerOf(mail.Id).TryPost(mail)),
             options.Value, time, log, Committed);
@@ -129,7 +131,7 @@ public sealed class SagaEngine : IHostedLifecycleService
         using var span = StartSpan(definition, request, id);
         if ((span ?? Activity.Current) is { IdFormat: ActivityIdFormat.W3C } activity && (span is not null || request.TraceParent is null))
             request = request with { TraceParent = activity.Id };
-        var mail = new StartMail(definition, request, id) { Inline = inline };
+        var mail = new StartMail(definition, request, id, _parts.Time) { Inline = inline };
         if (!_open || !WorkerOf(id).TryStart(mail))
             return new StartResult(StartOutcome.Busy, Problem: _open ? "The engine has as much work as it can hold. Repeat later." : "The engine is not running. Repeat later.");
         return await mail.Answer.WaitAsync(cancel).ConfigureAwait(false);
@@ -163,7 +165,7 @@ public sealed class SagaEngine : IHostedLifecycleService
     /// <exception cref="StoreUnavailableException">Whether it was done is unknown: look, and repeat.</exception>
     public async ValueTask<RequestResult> RequestAsync(SagaId id, SagaEvent request, CancellationToken cancel = default)
     {
-        var mail = new RequestMail(id, request);
+        var mail = new RequestMail(id, request, _parts.Time);
         if (!_open || !WorkerOf(id).TryPost(mail)) return new RequestResult(RequestOutcome.Busy, Problem: "The engine has as much work as it can hold. Repeat later.");
         return await mail.Answer.WaitAsync(cancel).ConfigureAwait(false);
     }
@@ -319,7 +321,7 @@ public sealed class SagaEngine : IHostedLifecycleService
     {
         var unfinished = await _parts.Store.OpenAsync(cancellationToken).ConfigureAwait(false);
         await LoadDefinitionsAsync(cancellationToken).ConfigureAwait(false);
-        _running = [.. _workers.Select(worker => Task.Run(() => RunAsync(worker), CancellationToken.None))];
+        _running = [.. _workers.Select(worker => _parts.Time.Run(() => RunAsync(worker)))];
         foreach (var saga in unfinished) await AdoptAsync(saga, cancellationToken).ConfigureAwait(false);
         _startedAt = _parts.Now;
         _nodes?.Start();
@@ -358,6 +360,9 @@ public sealed class SagaEngine : IHostedLifecycleService
 
     private void Unread(StoredDefinition definition, Exception why) => _parts.Log.DefinitionUnread(why, definition.Name, definition.Version);
 
+    /// <summary>Meters are the program's: one of an engine that is dropped without being stopped would hold all of it for ever.</summary>
+    internal void CloseGauges() => _gauges?.Dispose();
+
     /// <summary>Takes nothing new, finishes what waits, and stops. What is unfinished goes on when a node opens the store again.</summary>
     public async Task StoppingAsync(CancellationToken cancellationToken)
     {
@@ -365,7 +370,7 @@ public sealed class SagaEngine : IHostedLifecycleService
         await Task.WhenAny(_operations.DisposeAsync().AsTask(), Task.Delay(_parts.Options.DrainTimeout, _parts.Time, cancellationToken)).ConfigureAwait(false);
         _open = false;
         _sampling?.Dispose();
-        _gauges?.Dispose();
+        CloseGauges();
         _parts.Pump.Dispose();
         foreach (var worker in _workers) worker.Complete();
         await Task.WhenAny(Task.WhenAll(_running), Task.Delay(_parts.Options.DrainTimeout, _parts.Time, cancellationToken)).ConfigureAwait(false);

@@ -1,8 +1,11 @@
+using Sagas.Journal;
+
 namespace Sagas.Runtime;
 
 /// <summary>Who waits for which saga to end.</summary>
-internal sealed class Waiters
+internal sealed class Waiters(TimeProvider time)
 {
+    private readonly TimeProvider _time = time;
     private readonly Lock _lock = new();
     private readonly Dictionary<SagaId, Wait> _waiting = [];
 
@@ -35,7 +38,7 @@ internal sealed class Waiters
 
     public sealed class Wait(Waiters waiters, SagaId id) : IDisposable
     {
-        private readonly TaskCompletionSource<SagaState> _end = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        private readonly TaskCompletionSource<SagaState> _end = new(waiters._time.Continuations());
 
         public int Sharers { get; set; }
 

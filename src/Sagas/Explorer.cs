@@ -21,7 +21,7 @@ public sealed class Explorer
     private int[] _slots = new int[1 << 16];
     private int _count;
     private long _transitions;
-    private World _here;
+    private Explored _here;
 
     private Explorer(SagaDefinition saga, ExplorerBounds bounds, ImmutableArray<EffectInvariant> invariants, Func<bool>? stop, ExplorerMutant mutant,
         Func<SagaDefinition, SagaState, SagaEvent, DateTimeOffset, Decision>? decide)
@@ -124,7 +124,7 @@ public sealed class Explorer
 
     // ── The arena ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    private void Pack(in World world)
+    private void Pack(in Explored world)
     {
         _packed[0] = (uint)world.Memory | (ulong)(uint)world.Stored << 20 | (ulong)(uint)world.Stale << 40 | (world.StaleIsFresh ? 1ul << 60 : 0);
         _packed[1] = (uint)(world.Crashes | world.Duplicates << 3 | world.Drops << 6 | world.Takeovers << 9 | world.Pauses << 12);

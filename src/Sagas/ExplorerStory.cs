@@ -13,7 +13,7 @@ internal sealed class ExplorerStory(ExplorerWorld world)
     public ImmutableArray<StoryLine> Tell(IEnumerable<int> deeds)
     {
         world.Start();
-        var here = new World { Steps = new uint[world.Saga.Steps.Length] };
+        var here = new Explored { Steps = new uint[world.Saga.Steps.Length] };
         world.Next.CopyTo(ref here);
         var start = Decider.Start(world.Saga, new SagaState { Id = new SagaId("explored"), Definition = "", DefinitionVersion = 0, Input = Payload.Null }, Now);
         (_memory, _stored) = (start.State, start.State);
@@ -29,7 +29,7 @@ internal sealed class ExplorerStory(ExplorerWorld world)
         return _lines.ToImmutable();
     }
 
-    private void Tell(in World here, Deed deed, int s, int detail)
+    private void Tell(in Explored here, Deed deed, int s, int detail)
     {
         var step = world.Saga.Steps[s];
         switch (deed)

@@ -26,7 +26,7 @@ internal enum Handling { Ok, Refuse, FailBefore, FailAfter, Busy }
 internal sealed record Consequence(int Next, bool Urgent, ImmutableArray<(int Step, Phase Phase, bool Probe)> Sends);
 
 /// <summary>One state of the world, unpacked.</summary>
-internal struct World
+internal struct Explored
 {
     /// <summary>The state in the owner's memory, in the store, and in a node's memory that was taken over from (0: there is none).</summary>
     public int Memory, Stored, Stale;
@@ -35,7 +35,7 @@ internal struct World
     public int Crashes, Duplicates, Drops, Takeovers, Pauses;
     public uint[] Steps;
 
-    public readonly void CopyTo(ref World other)
+    public readonly void CopyTo(ref Explored other)
     {
         Steps.CopyTo(other.Steps, 0);
         var steps = other.Steps;
@@ -83,7 +83,7 @@ internal sealed class ExplorerWorld
     private readonly Dictionary<string, int> _ids = [];
     private readonly Dictionary<ulong, string?> _effects = [];
     private readonly int _n, _events;
-    private World _next;
+    private Explored _next;
 
     public ExplorerWorld(SagaDefinition saga, ExplorerBounds bounds, ImmutableArray<EffectInvariant> invariants, ExplorerMutant mutant,
         Func<SagaDefinition, SagaState, SagaEvent, DateTimeOffset, Decision>? decide)
@@ -102,13 +102,13 @@ internal sealed class ExplorerWorld
     }
 
     /// <summary>The world after the last call of what is to be found.</summary>
-    public ref World Next => ref _next;
+    public ref Explored Next => ref _next;
 
     /// <summary>What the last deed broke; null: nothing.</summary>
     public string? Broken { get; private set; }
 
     /// <summary>Whether the saga has ended, for all to see.</summary>
-    public bool Ended(in World world) => _states[world.Stored].Ended;
+    public bool Ended(in Explored world) => _states[world.Stored].Ended;
 
     public SagaState StateOf(int id) => _states[id];
 
@@ -120,7 +120,7 @@ internal sealed class ExplorerWorld
     {
         var decision = Decider.Start(_saga, new SagaState { Id = new SagaId("explored"), Definition = "", DefinitionVersion = 0, Input = Payload.Null }, Now);
         var id = Intern(decision.State);
-        _next = new World { Memory = id, Stored = id, Steps = new uint[_n] };
+        _next = new Explored { Memory = id, Stored = id, Steps = new uint[_n] };
         Broken = _broken[id];
         Dispatch(Sends(decision));
         Settle();
@@ -129,7 +129,7 @@ internal sealed class ExplorerWorld
     // ── Deeds ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     /// <summary>Lets each thing happen that can, one at a time from the same world; stops when <paramref name="visit"/> says so.</summary>
-    public bool Each(in World world, bool isStart, Func<Deed, int, int, bool> visit)
+    public bool Each(in Explored world, bool isStart, Func<Deed, int, int, bool> visit)
     {
         var memory = _states[world.Memory];
         if (isStart && _bounds.Crashes > 0 && Do(world, Deed.StartAndDie, 0, 0, visit)) return true;
@@ -188,9 +188,9 @@ internal sealed class ExplorerWorld
     }
 
     /// <summary>Does one thing again: to tell how a violation came about.</summary>
-    public void Redo(in World world, Deed deed, int step, int detail) => Do(world, deed, step, detail, static (_, _, _) => true);
+    public void Redo(in Explored world, Deed deed, int step, int detail) => Do(world, deed, step, detail, static (_, _, _) => true);
 
-    private bool Do(in World world, Deed deed, int s, int detail, Func<Deed, int, int, bool> visit)
+    private bool Do(in Explored world, Deed deed, int s, int detail, Func<Deed, int, int, bool> visit)
     {
         world.CopyTo(ref _next);
         Broken = null;

@@ -5,7 +5,14 @@
 //       [--participants bus|http] [--shape parallel|sequential] [--mode ok|refuse] [--barrier memory|file] [--warmup 5] [--path DIR] [--workers N]
 // With --store redis it starts a redis-server of its own (--fsync says when that syncs its file), or uses the one at --redis HOST:PORT.
 
+//
+// The simulator: the production engine in simulated worlds whose disk, bus, clocks and processes fail. Exits with 1 when a promise is broken.
+//
+//   dotnet run -c Release --project tests/Sagas.Benchmarks -- simulate [--sagas-total 1000000] [--seconds 60] [--seed N] [--seeds N] [--sagas N] [--without Drop,Pause] [--twice true] [--quiet true]
+
 using Sagas.Benchmarks;
+
+if (args is ["simulate", ..]) return Simulate.Run(args[1..]);
 
 if (args is not ["book-trip", ..])
 {

@@ -108,7 +108,7 @@ public sealed partial class JournalStore
     /// <summary>Writes them once more, as nobody else writes them meanwhile. Gives back those that somebody is writing.</summary>
     async Task<List<OpenSaga>> CarryOpenAsync(List<OpenSaga> sagas)
     {
-        var round = new Round();
+        var round = new Round(_time);
         List<OpenSaga> claimed = [], busy = [];
         Round? other = null;
         lock (_index.Gate)
@@ -158,7 +158,7 @@ public sealed partial class JournalStore
     async Task CarryFinishedAsync(List<SagaEntry> sagas)
     {
         if (sagas.Count == 0) return;
-        var round = new Round();
+        var round = new Round(_time);
         lock (_index.Gate) _rounds.Add(round);
         try
         {
@@ -239,7 +239,8 @@ public sealed partial class JournalStore
     {
         var before = Interlocked.Read(ref _sinceSnapshot);
         var bytes = 0L;
-        await Journal.SnapshotAsync(writer => bytes = WriteSnapshot(writer)).ConfigureAwait(false);
+        // All that was appended before the snapshot's point must be in it, also what the journal has written but we have not applied yet.
+        await Journal.SnapshotAsync(writer => bytes = WriteSnapshot(writer), EndOfRoundsAsync).ConfigureAwait(false);
         Interlocked.Add(ref _sinceSnapshot, -before);
         _snapshotBytes = bytes;
     }
@@ -250,8 +251,6 @@ public sealed partial class JournalStore
     /// </summary>
     long WriteSnapshot(SnapshotWriter writer)
     {
-        // All that was appended before the snapshot's point must be in it, also what the journal has written but we have not applied yet.
-        EndOfRoundsAsync().GetAwaiter().GetResult();
         if (_failure is not null) throw Unavailable(_failure);
         var written = 0L;
         OpenSaga[] open;

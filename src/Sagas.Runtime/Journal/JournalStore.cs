@@ -21,6 +21,7 @@ public sealed partial class JournalStore : ISagaStore
     readonly JournalStoreOptions _options;
     readonly IJournalFiles? _files;
     readonly ILogger _log;
+    readonly TimeProvider _time;
     readonly Retention _retention;
     readonly SagaIndex _index = new();
     readonly Dictionary<string, OpenSaga> _open = new(StringComparer.Ordinal);
@@ -39,7 +40,7 @@ public sealed partial class JournalStore : ISagaStore
     {
         ArgumentNullException.ThrowIfNull(options);
         ArgumentNullException.ThrowIfNull(time);
-        (_options, _files, _log) = (options, files, log ?? NullLogger.Instance);
+        (_options, _time, _files, _log) = (options, time, files, log ?? NullLogger.Instance);
         _retention = new Retention(retention, time, HousekeepAsync,
             error => _log.LogError(error, "Making room in the journal in {Directory} failed; it is tried again in a minute.", _options.Path));
     }
@@ -72,7 +73,7 @@ public sealed partial class JournalStore : ISagaStore
         List<int>? left = null;
         while (true)
         {
-            var round = new Round();
+            var round = new Round(_time);
             (left, var other) = Claim(round, commits, left, outcomes);
             if (round.Claims.Count > 0) await WriteAsync(round).ConfigureAwait(false);
             if (other is null) return ImmutableCollectionsMarshal.AsImmutableArray(outcomes);

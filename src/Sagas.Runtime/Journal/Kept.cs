@@ -54,7 +54,7 @@ public sealed partial class JournalStore
             if (buffer.Bytes > MostRecordBytes)
                 throw new ArgumentException($"{what} takes {buffer.Bytes} bytes, more than the {MostRecordBytes} that a record may have. Make it smaller, or raise Sagas:Journal:SegmentBytes.");
             // A snapshot that is taken meanwhile waits for the round's end, and then has it.
-            var round = new Round();
+            var round = new Round(_time);
             lock (_index.Gate)
             {
                 if (_failure is not null) throw Unavailable(_failure);

@@ -1,3 +1,5 @@
+using Sagas.Journal;
+
 namespace Sagas.Runtime;
 
 /// <summary>An unfinished saga: what the index knows of it, and where its records lie.</summary>
@@ -22,14 +24,14 @@ sealed class OpenSaga(SagaEntry entry)
 }
 
 /// <summary>Records that are written together.</summary>
-sealed class Round
+sealed class Round(TimeProvider time)
 {
-    readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    readonly TaskCompletionSource _ended = new(time.Continuations());
 
     public List<(OpenSaga Saga, SagaCommit Commit, int Index)> Claims { get; } = [];
 
     /// <summary>Ends when what was written can be seen, or writing has failed.</summary>
-    public Task Ended => _ended.Task;
+    public Task Ended => time.Shared(_ended.Task);
 
     public void End() => _ended.SetResult();
 }

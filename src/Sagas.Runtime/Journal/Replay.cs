@@ -12,10 +12,10 @@ public sealed partial class JournalStore
     public ValueTask<IReadOnlyList<SagaState>> OpenAsync(CancellationToken cancel)
     {
         if (_journal is not null) throw new InvalidOperationException("The store is open.");
-        return new(Task.Run(Open, cancel));
+        return new(_time.Run(ReplayAsync, cancel));
     }
 
-    IReadOnlyList<SagaState> Open()
+    async Task<IReadOnlyList<SagaState>> ReplayAsync()
     {
         var replay = new Replay();
         var journal = SegmentedJournal.Open(_options.Path, new JournalOptions
@@ -23,6 +23,7 @@ public sealed partial class JournalStore
             SegmentBytes = _options.SegmentBytes,
             ReserveBytes = _options.ReserveBytes,
             Preallocate = _options.Preallocate,
+            Time = _time,
             OnTornTail = cut => _log.LogWarning("An unfinished last write of {Bytes} bytes was cut off {File} at offset {Offset}; nothing of it had been acknowledged.",
                 cut.Bytes, cut.File, cut.Offset),
             OnWarning = warning => _log.LogWarning("The journal in {Directory}: {Warning}", _options.Path, warning),
@@ -54,7 +55,7 @@ public sealed partial class JournalStore
         }
         catch
         {
-            journal.DisposeAsync().AsTask().GetAwaiter().GetResult();
+            await journal.DisposeAsync().ConfigureAwait(false);
             throw;
         }
     }

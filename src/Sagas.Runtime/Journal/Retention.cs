@@ -1,3 +1,5 @@
+using Sagas.Journal;
+
 namespace Sagas.Runtime;
 
 /// <summary>How long finished sagas are kept, and the clock that has a store look for those to forget: once a minute, one look at a time.</summary>
@@ -47,7 +49,7 @@ sealed class Retention(TimeSpan keep, TimeProvider time, Func<Task> look, Action
         if (_one.CurrentCount == 0) return;
         try
         {
-            await Task.Run(LookAsync).ConfigureAwait(false);
+            await time.Run(LookAsync).ConfigureAwait(false);
         }
         catch (Exception error)
         {

@@ -1,3 +1,4 @@
+using Sagas.Testing.Simulator;
 using Sagas.Journal;
 using Shouldly;
 using Xunit;

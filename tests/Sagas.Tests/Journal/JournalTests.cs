@@ -1,3 +1,4 @@
+using Sagas.Testing.Simulator;
 using System.Text;
 using Sagas.Journal;
 using Shouldly;

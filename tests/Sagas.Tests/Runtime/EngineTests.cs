@@ -40,6 +40,27 @@ public class EngineTests
     }
 
     [Fact]
+    public async Task A_refusal_that_rests_on_a_decision_is_not_spoken_before_that_is_durable()
+    {
+        await using var stage = await Stage.OpenAsync(configure: o => o.Workers = 1);
+        await stage.StartAsync("pair", "p1");
+        await stage.Engine.RequestAsync(new SagaId("p1"), new SagaEvent.PauseRequested("wait", "ann"));
+        stage.Store.Blocked = new TaskCompletionSource();
+        stage.Store.Waiting = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        var other = stage.StartAsync("pair", "other").AsTask();
+        await stage.Store.Waiting.Task;
+        // Both come into one batch: the first resumes, the second hears that there is nothing to resume. Then the disk fails, and nobody has resumed anything.
+        var resumes = new[] { "ann", "ben" }.Select(by => stage.Engine.RequestAsync(new SagaId("p1"), new SagaEvent.ResumeRequested("go on", by)).AsTask()).ToArray();
+        var blocked = stage.Store.Blocked;
+        stage.Store.Blocked = null;
+        stage.Store.FailNext(after: 1);
+        blocked.SetResult();
+        await other;
+        foreach (var resume in resumes) await Should.ThrowAsync<StoreUnavailableException>(resume);
+        (await stage.SagaAsync("p1")).Paused.ShouldBeTrue();
+    }
+
+    [Fact]
     public async Task What_waits_while_a_commit_is_on_its_way_goes_into_the_next_one_together()
     {
         await using var stage = await Stage.OpenAsync(configure: o => o.Workers = 1);

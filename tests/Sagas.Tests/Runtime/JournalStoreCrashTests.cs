@@ -1,7 +1,7 @@
+using Sagas.Testing.Simulator;
 using System.Text;
 using Sagas.Journal;
 using Sagas.Runtime;
-using Sagas.Tests.Journal;
 using Shouldly;
 using Xunit;
 

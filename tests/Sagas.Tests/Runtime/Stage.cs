@@ -91,6 +91,8 @@ internal sealed class TestBus : ITransport
 /// <summary>A store that does as it is told: fails before or after the commit, waits, or lets another node commit first.</summary>
 internal sealed class StubbornStore(ISagaStore inner) : ISagaStore
 {
+    private int _failAfter = -1;
+
     /// <summary>Fails the next commit without doing it.</summary>
     public bool FailBefore { get; set; }
 
@@ -99,6 +101,9 @@ internal sealed class StubbornStore(ISagaStore inner) : ISagaStore
 
     /// <summary>While set, commits wait for it.</summary>
     public TaskCompletionSource? Blocked { get; set; }
+
+    /// <summary>Lets so many commits pass, then fails one without doing it.</summary>
+    public void FailNext(int after) => _failAfter = after;
 
     /// <summary>Completes when a commit begins to wait.</summary>
     public TaskCompletionSource Waiting { get; set; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -114,7 +119,7 @@ internal sealed class StubbornStore(ISagaStore inner) : ISagaStore
             Waiting.TrySetResult();
             await blocked.Task;
         }
-        if (FailBefore)
+        if (FailBefore || _failAfter-- == 0)
         {
             FailBefore = false;
             throw new StoreUnavailableException("The disk is full.");

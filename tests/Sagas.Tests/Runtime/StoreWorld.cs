@@ -1,5 +1,5 @@
+using Sagas.Testing.Simulator;
 using Sagas.Runtime;
-using Sagas.Tests.Journal;
 using Shouldly;
 
 namespace Sagas.Tests.Runtime;

@@ -1,6 +1,6 @@
 using Sagas.Journal;
 
-namespace Sagas.Tests.Journal;
+namespace Sagas.Testing.Simulator;
 
 /// <summary>How the disk refuses.</summary>
 public enum DiskFault
@@ -15,20 +15,68 @@ public enum DiskFault
     Full,
 }
 
+/// <summary>What is asked of a disk.</summary>
+internal enum DiskCall
+{
+    Create,
+    Write,
+    SetLength,
+    Sync,
+    Rename,
+    Delete,
+    SyncDirectory,
+}
+
 /// <summary>
 /// A disk in memory that forgets at a power cut what was not synced: sectors of a file land one by one, in any order or
 /// never; so do changes of the directory, or in order up to some point. A failed sync behaves as on Linux: the bytes stay
 /// visible, count as clean, and never reach the disk unless they are written again.
 /// </summary>
-public sealed class SimulatedDisk : IJournalFiles
+internal sealed class SimulatedDisk : IJournalFiles
 {
     const int Sector = 64;
 
-    sealed class Inode
+    sealed class Inode(string path)
     {
-        public byte[] Seen = [];
-        public byte[] Durable = [];
+        public string Path = path;
+        public Content Seen = new([]);
+        public Content Durable = new([]);
         public readonly List<(long Offset, byte[]? Bytes)> Pending = [];
+    }
+
+    /// <summary>A file's bytes, with room to grow, because files grow by a record at a time.</summary>
+    sealed class Content(byte[] bytes)
+    {
+        byte[] bytes = bytes;
+
+        public int Length { get; private set; } = bytes.Length;
+
+        /// <summary>The bytes, without room behind them.</summary>
+        public byte[] Bytes
+        {
+            get
+            {
+                if (bytes.Length > Length) Array.Resize(ref bytes, Length);
+                return bytes;
+            }
+        }
+
+        public Span<byte> From(long offset) => bytes.AsSpan((int)offset, Length - (int)offset);
+
+        public Content Copy() => new([.. bytes.AsSpan(0, Length)]);
+
+        public void SetLength(long length)
+        {
+            if (length > bytes.Length) Array.Resize(ref bytes, (int)Math.Max(length, Math.Min(2L * bytes.Length, bytes.Length + (1 << 20))));
+            else if (length < Length) bytes.AsSpan((int)length, Length - (int)length).Clear();
+            Length = (int)length;
+        }
+
+        public void Write(long offset, ReadOnlySpan<byte> from)
+        {
+            if (Length < offset + from.Length) SetLength(offset + from.Length);
+            from.CopyTo(From(offset));
+        }
     }
 
     readonly Lock gate = new();
@@ -43,6 +91,9 @@ public sealed class SimulatedDisk : IJournalFiles
     public int Calls { get; private set; }
 
     public int Syncs { get; private set; }
+
+    /// <summary>Asked at every call that changes something; says how it fails, and with what error. Null: it succeeds.</summary>
+    public Func<DiskCall, string, (DiskFault Fault, Exception Error)?>? Ask { get; set; }
 
     public bool FaultHit { get; private set; }
 
@@ -72,14 +123,17 @@ public sealed class SimulatedDisk : IJournalFiles
     }
 
     /// <summary>What is left after the power went, with luck decided by the random numbers.</summary>
-    public SimulatedDisk AfterPowerCut(Random random)
+    /// <param name="random">Luck.</param>
+    /// <param name="losesWrites">Whether writes that were not synced may be lost.</param>
+    /// <param name="losesEntries">Whether changes of the directory that were not synced may be lost.</param>
+    public SimulatedDisk AfterPowerCut(Random random, bool losesWrites = true, bool losesEntries = true)
     {
         lock (gate)
         {
-            var entries = new Dictionary<string, Inode>(durable);
+            var entries = new Dictionary<string, Inode>(losesEntries ? durable : seen);
             var inOrder = random.Next(2) == 0;
             var landed = random.Next(pendingEntries.Count + 1);
-            for (var i = 0; i < pendingEntries.Count; i++)
+            for (var i = 0; losesEntries && i < pendingEntries.Count; i++)
             {
                 if (inOrder ? i >= landed : random.Next(2) == 0) continue;
                 var (removed, added, inode) = pendingEntries[i];
@@ -88,7 +142,7 @@ public sealed class SimulatedDisk : IJournalFiles
             }
 
             var after = new SimulatedDisk();
-            foreach (var (path, inode) in entries) after.Put(path, Survivors(inode, random));
+            foreach (var (path, inode) in entries) after.Put(path, Land(inode.Durable.Copy(), inode.Pending, losesWrites ? random : null));
             return after;
         }
     }
@@ -97,14 +151,14 @@ public sealed class SimulatedDisk : IJournalFiles
     {
         var clone = new SimulatedDisk();
         lock (gate)
-            foreach (var (path, inode) in seen) clone.Put(path, [.. inode.Seen]);
+            foreach (var (path, inode) in seen) clone.Put(path, inode.Seen.Copy());
         return clone;
     }
 
     public byte[] this[string path]
     {
-        get { lock (gate) return seen[path].Seen; }
-        set { lock (gate) Put(path, value); }
+        get { lock (gate) return seen[path].Seen.Bytes; }
+        set { lock (gate) Put(path, new Content(value)); }
     }
 
     public void Remove(string path)
@@ -116,53 +170,66 @@ public sealed class SimulatedDisk : IJournalFiles
         }
     }
 
-    void Put(string path, byte[] bytes) => seen[path] = durable[path] = new Inode { Seen = bytes, Durable = [.. bytes] };
+    /// <summary>Makes the last record in the directory unreadable, as nothing but a mutant does.</summary>
+    public void CutEnd(string directory)
+    {
+        lock (gate)
+        {
+            var last = seen.Where(file => Path.GetDirectoryName(file.Key) == directory && file.Key.EndsWith(".segment", StringComparison.Ordinal)).OrderBy(file => file.Key, StringComparer.Ordinal).LastOrDefault();
+            if (last.Key is null) return;
+            var end = last.Value.Seen.Bytes.AsSpan().LastIndexOfAnyExcept((byte)0);
+            if (end > 200) last.Value.Seen.From(end - 8).Clear();
+        }
+    }
+
+    void Put(string path, Content content) => seen[path] = durable[path] = new Inode(path) { Seen = content, Durable = content.Copy() };
 
     /// <summary>What is on the disk when the pending writes land as luck will have it; all of them without luck.</summary>
-    static byte[] Survivors(Inode inode, Random? random)
+    static Content Land(Content content, List<(long Offset, byte[]? Bytes)> pending, Random? random)
     {
-        byte[] bytes = [.. inode.Durable];
-        foreach (var (offset, written) in inode.Pending)
+        foreach (var (offset, written) in pending)
         {
             var luck = random?.Next(4) ?? 3;
             if (written is null)
             {
-                if (luck >= 2) Array.Resize(ref bytes, (int)offset);
+                if (luck >= 2) content.SetLength(offset);
                 continue;
             }
 
-            for (var at = 0; at < written.Length;)
+            if (luck == 3) content.Write(offset, written);
+            for (var at = 0; luck is 1 or 2 && at < written.Length;)
             {
                 var end = (int)Math.Min(written.Length, (offset + at) / Sector * Sector + Sector - offset);
-                if (luck == 3 || luck != 0 && random!.Next(2) == 0)
-                {
-                    if (bytes.Length < offset + end) Array.Resize(ref bytes, (int)offset + end);
-                    written.AsSpan(at, end - at).CopyTo(bytes.AsSpan((int)offset + at));
-                }
-
+                if (random!.Next(2) == 0) content.Write(offset + at, written.AsSpan(at, end - at));
                 at = end;
             }
         }
 
-        return bytes;
+        return content;
     }
 
-    bool Fails(bool needsSpace = false)
+    /// <summary>How the call fails; null: it does not.</summary>
+    (DiskFault Fault, Exception Error)? Fails(DiskCall call, string path, bool needsSpace = false)
     {
-        var call = Calls++;
-        if (failAt < 0 || call < failAt || fault == DiskFault.Full && !needsSpace) return false;
-        FaultHit = true;
-        if (!failForever) failAt = -1;
-        return true;
+        var number = Calls++;
+        if (failAt >= 0 && number >= failAt && (fault != DiskFault.Full || needsSpace))
+        {
+            FaultHit = true;
+            if (!failForever) failAt = -1;
+            return (fault, Refusal(fault));
+        }
+
+        return Ask?.Invoke(call, path) is { } answer && (answer.Fault != DiskFault.Full || needsSpace) ? answer : null;
     }
 
-    IOException Refusal() => fault == DiskFault.Full
+    /// <summary>What a program is told.</summary>
+    public static IOException Refusal(DiskFault fault) => fault == DiskFault.Full
         ? new IOException("No space left on device.", 28)
         : new IOException("Input/output error.", 5);
 
-    void Step(bool needsSpace = false)
+    void Step(DiskCall call, string path, bool needsSpace = false)
     {
-        if (Fails(needsSpace)) throw Refusal();
+        if (Fails(call, path, needsSpace) is { } failure) throw failure.Error;
     }
 
     public void CreateDirectory(string directory)
@@ -195,8 +262,8 @@ public sealed class SimulatedDisk : IJournalFiles
     {
         lock (gate)
         {
-            Step(needsSpace: true);
-            var inode = new Inode();
+            Step(DiskCall.Create, path, needsSpace: true);
+            var inode = new Inode(path);
             seen[path] = inode;
             pendingEntries.Add((null, path, inode));
             return new OpenFile(this, inode);
@@ -212,9 +279,10 @@ public sealed class SimulatedDisk : IJournalFiles
     {
         lock (gate)
         {
-            Step();
+            Step(DiskCall.Rename, to);
             seen.Remove(from, out var inode);
             seen[to] = inode!;
+            inode!.Path = to;
             pendingEntries.Add((from, to, inode));
         }
     }
@@ -223,7 +291,7 @@ public sealed class SimulatedDisk : IJournalFiles
     {
         lock (gate)
         {
-            Step();
+            Step(DiskCall.Delete, path);
             if (seen.Remove(path)) pendingEntries.Add((path, null, null));
         }
     }
@@ -232,7 +300,7 @@ public sealed class SimulatedDisk : IJournalFiles
     {
         lock (gate)
         {
-            Step();
+            Step(DiskCall.SyncDirectory, directory);
             durable.Clear();
             foreach (var (path, inode) in seen) durable[path] = inode;
             pendingEntries.Clear();
@@ -251,7 +319,7 @@ public sealed class SimulatedDisk : IJournalFiles
             {
                 ObjectDisposedException.ThrowIf(closed, this);
                 var count = (int)Math.Clamp(inode.Seen.Length - offset, 0, buffer.Length);
-                if (count > 0) inode.Seen.AsSpan((int)offset, count).CopyTo(buffer);
+                if (count > 0) inode.Seen.From(offset)[..count].CopyTo(buffer);
                 return count;
             }
         }
@@ -261,13 +329,12 @@ public sealed class SimulatedDisk : IJournalFiles
             lock (disk.gate)
             {
                 ObjectDisposedException.ThrowIf(closed, this);
-                var fails = disk.Fails(needsSpace: offset + bytes.Length > inode.Seen.Length);
-                if (fails && disk.fault != DiskFault.ShortWrite) throw disk.Refusal();
-                if (fails) bytes = bytes[..(bytes.Length / 2)];
-                if (inode.Seen.Length < offset + bytes.Length) Array.Resize(ref inode.Seen, (int)offset + bytes.Length);
-                bytes.CopyTo(inode.Seen.AsSpan((int)offset));
+                var failure = disk.Fails(DiskCall.Write, inode.Path, needsSpace: offset + bytes.Length > inode.Seen.Length);
+                if (failure is { Fault: not DiskFault.ShortWrite } refused) throw refused.Error;
+                if (failure is not null) bytes = bytes[..(bytes.Length / 2)];
+                inode.Seen.Write(offset, bytes);
                 inode.Pending.Add((offset, bytes.ToArray()));
-                if (fails) throw disk.Refusal();
+                if (failure is { } cut) throw cut.Error;
             }
         }
 
@@ -275,8 +342,8 @@ public sealed class SimulatedDisk : IJournalFiles
         {
             lock (disk.gate)
             {
-                disk.Step();
-                Array.Resize(ref inode.Seen, (int)length);
+                disk.Step(DiskCall.SetLength, inode.Path);
+                inode.Seen.SetLength(length);
                 inode.Pending.Add((length, null));
             }
         }
@@ -288,13 +355,13 @@ public sealed class SimulatedDisk : IJournalFiles
             {
                 ObjectDisposedException.ThrowIf(closed, this);
                 disk.Syncs++;
-                if (disk.Fails())
+                if (disk.Fails(DiskCall.Sync, inode.Path) is { } failure)
                 {
                     inode.Pending.Clear();
-                    throw disk.Refusal();
+                    throw failure.Error;
                 }
 
-                inode.Durable = Survivors(inode, null);
+                inode.Durable = Land(inode.Durable, inode.Pending, null);
                 inode.Pending.Clear();
             }
         }

@@ -1,0 +1,165 @@
+using System.Diagnostics;
+using System.Globalization;
+
+namespace Sagas.Testing.Simulator;
+
+/// <summary>What to simulate.</summary>
+public sealed record SimulationOptions
+{
+    /// <summary>The first seed; the following ones count up from it. Null: a fresh one.</summary>
+    public int? Seed { get; init; }
+
+    /// <summary>How many seeds; null: as many as fit into <see cref="Time"/>.</summary>
+    public int? Seeds { get; init; }
+
+    /// <summary>How long to go on with fresh seeds, in real time. Default 20 s.</summary>
+    public TimeSpan Time { get; init; } = TimeSpan.FromSeconds(20);
+
+    /// <summary>How many sagas all seeds together are to have at least; null: see <see cref="Seeds"/>.</summary>
+    public long? TotalSagas { get; init; }
+
+    /// <summary>How many sagas a seed has; null: 20 to 2,000, as the seed decides.</summary>
+    public int? Sagas { get; init; }
+
+    /// <summary>Faults to leave out.</summary>
+    public IReadOnlySet<Fault> Without { get; init; } = new HashSet<Fault>();
+
+    /// <summary>Whether every seed is run twice, to see that both runs are the same. Default false.</summary>
+    public bool Twice { get; init; }
+
+    /// <summary>Whether a failing seed is made smaller before it is reported. Default true.</summary>
+    public bool Shrink { get; init; } = true;
+
+    /// <summary>Told what happens, line by line.</summary>
+    public Action<string>? Log { get; init; }
+}
+
+/// <summary>What a simulation found.</summary>
+/// <param name="Seeds">How many seeds were run.</param>
+/// <param name="Sagas">How many sagas they had.</param>
+/// <param name="Completed">How many completed.</param>
+/// <param name="Compensated">How many were compensated.</param>
+/// <param name="Elapsed">In real time.</param>
+/// <param name="Simulated">In the time of the simulated worlds.</param>
+/// <param name="Hits">How often each fault struck.</param>
+/// <param name="Failure">The first seed that broke a promise, with its story; null: none did.</param>
+public sealed record SimulationReport(int Seeds, long Sagas, long Completed, long Compensated, TimeSpan Elapsed, TimeSpan Simulated, IReadOnlyDictionary<Fault, long> Hits, string? Failure)
+{
+    /// <summary>The figures as text.</summary>
+    public override string ToString() => string.Create(CultureInfo.InvariantCulture,
+        $"{Seeds} seeds, {Sagas} sagas ({Completed} completed, {Compensated} compensated) in {Elapsed.TotalSeconds:0.0} s: {Sagas / Elapsed.TotalSeconds:0} sagas/s, {Simulated / Elapsed:0} times as fast as the clock\n")
+        + "faults: " + string.Join(", ", Hits.Select(hit => string.Create(CultureInfo.InvariantCulture, $"{hit.Key} {hit.Value}")));
+}
+
+/// <summary>
+/// Runs the production engine, journal, barrier and participant host in simulated worlds, thousands of sagas at once, while disk, bus, clocks and processes
+/// fail; then holds what participants really did against what the engine says. The same seed is the same world, event for event.
+/// </summary>
+public static class Simulation
+{
+    /// <summary>Runs seeds until one breaks a promise, or time is over.</summary>
+    public static SimulationReport Run(SimulationOptions options)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        var first = options.Seed ?? Random.Shared.Next(1, 1 << 30);
+        var clock = Stopwatch.StartNew();
+        var hits = new long[Enum.GetValues<Fault>().Length];
+        long sagas = 0, completed = 0, compensated = 0;
+        var simulated = TimeSpan.Zero;
+        string? failure = null;
+        var seeds = 0;
+        while (failure is null && (options.TotalSagas is { } total ? sagas < total : options.Seeds is { } count ? seeds < count : clock.Elapsed < options.Time))
+        {
+            var run = new Seed(first + seeds++, options.Sagas ?? 0, options.Without);
+            var world = run.Run();
+            sagas += world.Sagas;
+            completed += world.Audit.Completed;
+            compensated += world.Audit.Compensated;
+            simulated += world.Scheduler.Now - world.Settings.Morning;
+            for (var i = 0; i < hits.Length; i++) hits[i] += world.Faults.Hits[i];
+            options.Log?.Invoke(string.Create(CultureInfo.InvariantCulture, $"seed {run.Number}: {world.Sagas} sagas, {world.Scheduler.Steps} steps, hash {world.Hash:x16}"));
+            if (world.Audit.Faults.Count > 0) failure = Tell(options.Shrink ? Smaller(run, options.Log) : run);
+            else if (options.Twice && run.Run().Hash is var again && again != world.Hash)
+                failure = $"Seed {run.Number} is not the same twice: hash {world.Hash:x16}, then {again:x16}. {Divergence(run)}";
+        }
+        return new SimulationReport(seeds, sagas, completed, compensated, clock.Elapsed, simulated,
+            Enum.GetValues<Fault>().ToDictionary(fault => fault, fault => hits[(int)fault]), failure);
+    }
+
+    /// <summary>After how many seeds a broken world is noticed, and by what; null: not within <paramref name="most"/>.</summary>
+    internal static (int Seeds, string Fault)? Catch(Mutant mutant, int sagas, int most)
+    {
+        for (var seed = 1; seed <= most; seed++)
+            if (new Seed(seed, sagas, new HashSet<Fault>(), mutant).Run().Audit.Faults is { Count: > 0 } faults) return (seed, faults[0]);
+        return null;
+    }
+
+    /// <summary>Fewer sagas and fewer kinds of fault, as long as something is still broken.</summary>
+    private static Seed Smaller(Seed failing, Action<string>? log)
+    {
+        var clock = Stopwatch.StartNew();
+        var patience = TimeSpan.FromSeconds(30);
+        bool Fails(Seed seed) => clock.Elapsed < patience && seed.Run().Audit.Faults.Count > 0;
+        failing = failing with { Sagas = failing.Run().Sagas };
+        for (var part = 2; part <= 8 && failing.Sagas > 1;)
+        {
+            var fewer = failing with { Sagas = failing.Sagas - Math.Max(1, failing.Sagas / part * (part == 2 ? 1 : 1)) };
+            if (fewer.Sagas > 0 && Fails(fewer)) failing = fewer;
+            else part *= 2;
+        }
+        foreach (var fault in Enum.GetValues<Fault>())
+            if (!failing.Without.Contains(fault) && failing with { Without = new HashSet<Fault>(failing.Without) { fault } } is var fewer && Fails(fewer)) failing = fewer;
+        for (var fewer = failing with { Sagas = failing.Sagas / 2 }; fewer.Sagas > 0 && Fails(fewer); fewer = failing with { Sagas = failing.Sagas / 2 }) failing = fewer;
+        log?.Invoke($"made smaller in {clock.Elapsed.TotalSeconds:0.0} s: {failing}");
+        return failing;
+    }
+
+    // What concerns every saga.
+    private static readonly string[] Common = [" start ", " open ", " crash ", " clock ", " partition ", " calm ", " broken "];
+
+    private static string Tell(Seed failing)
+    {
+        var world = failing.Run(tellStory: true);
+        var concerned = world.Audit.Concerned;
+        var story = world.Story.Where(line => Common.Any(line.Contains) || concerned.Any(saga => line.Contains($" {saga}/") || line.Contains($" {saga} "))).ToArray();
+        return $"Seed {failing.Number} breaks a promise.\n  {string.Join("\n  ", world.Audit.Faults)}\n"
+            + $"Faults in it: {string.Join(", ", Enum.GetValues<Fault>().Where(fault => world.Faults.Hits[(int)fault] > 0).Select(fault => $"{fault} {world.Faults.Hits[(int)fault]}"))}\n"
+            + $"Replay: {failing}\nThe last of its story:\n  {string.Join("\n  ", story.TakeLast(60))}";
+    }
+
+    private static string Divergence(Seed seed)
+    {
+        var (one, two) = (seed.Run(tellStory: true).Story, seed.Run(tellStory: true).Story);
+        var at = one.Zip(two).TakeWhile(pair => pair.First == pair.Second).Count();
+        return $"They part after {at} events:\n  {string.Join("\n  ", one.Skip(at - 12).Take(12))}\nthen\n  {string.Join("\n  ", one.Skip(at).Take(6))}\nagainst\n  {string.Join("\n  ", two.Skip(at).Take(6))}";
+    }
+
+    /// <summary>One world, and how to ask for it again.</summary>
+    private sealed record Seed(int Number, int Sagas, IReadOnlySet<Fault> Without, Mutant Mutant = Mutant.None)
+    {
+        public World Run(bool tellStory = false)
+        {
+            var sagas = Sagas > 0 ? Sagas : (int)(20 * Math.Pow(100, new Random(Number).NextDouble()));
+            World? world = null;
+            Exception? failed = null;
+            // A thread of its own, because a caller's synchronization context would take continuations away from the simulator.
+            var thread = new Thread(() =>
+            {
+                try
+                {
+                    (world = new World(Number, sagas, Without, tellStory, Mutant)).Run();
+                }
+                catch (Exception e)
+                {
+                    failed = new InvalidOperationException($"Seed {Number} cannot be simulated: {e.Message} Replay: {this}", e);
+                }
+            }, 16 << 20) { IsBackground = true, Name = "simulator" };
+            thread.Start();
+            thread.Join();
+            return failed is null ? world! : throw failed;
+        }
+
+        public override string ToString() => $"dotnet run -c Release --project tests/Sagas.Benchmarks -- simulate --seed {Number} --seeds 1 --sagas {Sagas}"
+            + (Without.Count > 0 ? $" --without {string.Join(",", Without.Order())}" : "");
+    }
+}
