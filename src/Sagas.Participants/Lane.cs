@@ -139,10 +139,11 @@ internal sealed class Lane(int concurrency, Func<Work, ValueTask> handle, TimePr
             return false;
         }
         _running++;
-        if (_room is not null && _waiting.Count < MostWaiting)
+        if (_room is { } room && _waiting.Count < MostWaiting)
         {
-            _room.TrySetResult();
+            // First, because in virtual time who waits goes on here and now, and may find it full again.
             _room = null;
+            room.TrySetResult();
         }
         return true;
     }
