@@ -7,10 +7,10 @@ namespace Sagas.Participants;
 //  the row says      Try, Do              Confirm           Cancel, Compensate        Compensate, payload null: the engine lacks the Do's result
 //  ----------------  -------------------  ----------------  ------------------------  ----------------------------------------------------------
 //  nothing           call                 error not-tried   write fence, ok  [1]      write fence, ok
-//  begun, no answer  call again           error not-tried   call, result unknown      call the Do again: ok -> its result as a reply of phase do,
+//  begun, no answer  call again [4]       error not-tried   call, result unknown      call the Do again: ok -> its result as a reply of phase do,
 //                                                                                       refused -> ok, else -> error
 //  ok                the same reply       call              call                      the Do's result as a reply of phase do
-//  refused           the same reply       error not-tried   ok  [2]                   ok
+//  refused           the same reply [4]   error not-tried   ok  [2]                   ok
 //  fence             refused 'cancelled'  error             ok                        ok
 //  confirm begun     the same reply       call again        error already-confirmed   -
 //  confirmed         the same reply       the same reply    error already-confirmed   -
@@ -20,7 +20,8 @@ namespace Sagas.Participants;
 //  [1] the empty cancel: the handler never hears of it. The fence stays, however often a late Try runs into it.
 //  [2] unless an attempt before the refused one ended without an answer: then call, for it may have left something.
 //  [3] or refused 'cancelled' if it had none: the late Try.
-//  An error and a busy are answered but not remembered, nor is a refused second phase: the engine never gives those up, so each is asked anew.
+//  [4] a refusal or a busy now says nothing of the run before, which may have taken effect: the reply says that it is in doubt, and the engine undoes the step.
+//  An error and a busy are answered but not remembered (of a busy, that its run left nothing), nor is a refused second phase: the engine never gives those up, so each is asked anew.
 internal sealed class Barrier(IBarrierStore store, TimeProvider time)
 {
     public async ValueTask<ReplyItem> HandleAsync(CommandItem item, CommandHandler handler, IReadOnlyDictionary<string, CommandHandler> handlers, CancellationToken cancel)
@@ -54,23 +55,27 @@ internal sealed class Barrier(IBarrierStore store, TimeProvider time)
     private async ValueTask<ReplyItem> ForwardAsync(BarrierRow? row, CommandItem item, CommandHandler handler, CancellationToken cancel)
     {
         if (row is { Forward: BarrierForward.Ok }) return item.Ok(row.Result);
-        if (row is { Forward: BarrierForward.Refused }) return item.Refused(row.Code, row.Message);
+        if (row is { Forward: BarrierForward.Refused }) return item.Refused(row.Code, row.Message) with { InDoubt = row.InDoubt };
         if (row is { Second: not null }) return item.Refused("cancelled", $"Step '{item.Step}' of saga '{item.Saga}' was {(row.IsDo ? "compensated" : "cancelled")} before this {item.Phase.Word()} arrived. Nothing was done.");
 
         var isDo = item.Phase == Phase.Do;
-        var begun = row ?? await WriteAsync(new BarrierRow(item.Saga, item.Step)
+        var inDoubt = row is { InDoubt: true };
+        var begun = inDoubt ? row! : await WriteAsync(new BarrierRow(item.Saga, item.Step)
         {
             Forward = BarrierForward.Started,
             IsDo = isDo,
+            InDoubt = true,
             Command = isDo ? item.Command : null,
             CommandPayload = isDo ? item.Payload : null,
         });
         var reply = await handler.CallAsync(item, null, cancel);
         if (reply.Outcome == Outcome.Ok)
-            await WriteAsync(begun with { Forward = BarrierForward.Ok, Result = reply.Payload, Command = null, CommandPayload = null });
+            await WriteAsync(begun with { Forward = BarrierForward.Ok, Result = reply.Payload, InDoubt = false, Command = null, CommandPayload = null });
         else if (reply.Outcome == Outcome.Refused)
-            await WriteAsync(begun with { Forward = BarrierForward.Refused, Code = reply.Code, Message = reply.Message, InDoubt = row is not null, Command = null, CommandPayload = null });
-        return reply;
+            await WriteAsync(begun with { Forward = BarrierForward.Refused, Code = reply.Code, Message = reply.Message, InDoubt = inDoubt, Command = null, CommandPayload = null });
+        else if (reply.Outcome == Outcome.Busy && !inDoubt)
+            await WriteAsync(begun with { InDoubt = false });   // this run left nothing
+        return inDoubt && reply.Outcome is Outcome.Refused or Outcome.Busy ? reply with { InDoubt = true } : reply;
     }
 
     private async ValueTask<ReplyItem> ConfirmAsync(BarrierRow? row, CommandItem item, CommandHandler handler, CancellationToken cancel) => row switch
@@ -105,7 +110,7 @@ internal sealed class Barrier(IBarrierStore store, TimeProvider time)
         {
             Outcome.Ok => answer,
             Outcome.Refused => item.Ok(),   // the row says refused now: fence enough
-            _ => answer with { Phase = item.Phase },
+            _ => answer with { Phase = item.Phase, InDoubt = false },
         };
     }
 

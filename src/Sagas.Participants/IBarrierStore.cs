@@ -45,7 +45,10 @@ public sealed record BarrierRow(string Saga, string Step)
     /// <summary>Whether the first phase is a Do (else a Try).</summary>
     public bool IsDo { get; init; }
 
-    /// <summary>Whether an attempt before the refused one ended without an answer, so that there may be something to undo after all.</summary>
+    /// <summary>
+    /// Begun: whether a run of it may have left something, as one that runs, threw or crashed midway. Refused: whether a run before the refused one may have, so that
+    /// there may be something to undo after all.
+    /// </summary>
     public bool InDoubt { get; init; }
 
     /// <summary>The Do's command, kept until its answer is known: by it the Do can be asked again.</summary>

@@ -169,6 +169,7 @@ public static class ParticipantEndpoints
 
     private static Task WriteAsync(HttpContext http, ReplyItem reply)
     {
+        if (reply.InDoubt) http.Response.Headers["Saga-In-Doubt"] = "true";
         switch (reply.Outcome)
         {
             case Outcome.Ok when reply.Payload is null or { IsNull: true }:

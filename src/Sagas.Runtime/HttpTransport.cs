@@ -140,7 +140,8 @@ internal sealed class HttpTransport(SagasOptions options, Func<SagaState, SagaDe
             using var request = Request(call, step);
             var pool = definition is { LoopbackOnly: true } ? _rest : _anywhere;
             using var response = await pool.SendAsync(request, cut).ConfigureAwait(false);
-            return await HeardAsync(call, step, host, response, cut).ConfigureAwait(false);
+            var heard = await HeardAsync(call, step, host, response, cut).ConfigureAwait(false);
+            return heard is SagaEvent.Replied { Outcome: Outcome.Refused or Outcome.Busy } reply && response.Headers.Contains("Saga-In-Doubt") ? reply with { InDoubt = true } : heard;
         }
         catch (Exception) when (late.IsCancellationRequested)
         {

@@ -290,7 +290,7 @@ public sealed class SagaEngine : IHostedLifecycleService
         foreach (var item in batch.Items)
         {
             var id = new SagaId(item.Saga);
-            var mail = new EventMail(id, new SagaEvent.Replied(item.Step, item.Phase, item.Attempt, item.Outcome, item.Payload, item.Code, item.Message, item.RetryAfter));
+            var mail = new EventMail(id, new SagaEvent.Replied(item.Step, item.Phase, item.Attempt, item.Outcome, item.Payload, item.Code, item.Message, item.RetryAfter) { InDoubt = item.InDoubt });
             if (!WorkerOf(id).TryPost(mail)) await WorkerOf(id).PostAsync(mail, cancel).ConfigureAwait(false);
         }
     }

@@ -139,8 +139,8 @@ public static class Decider
                 turn.Succeed(step, reply.Result);
                 break;
             case Outcome.Refused when reply.Phase == step.ForwardPhase && turn.Course == SagaStatus.Running && (step.Pivot || !turn.PivotIsOut):
-                // Another attempt that is still out, or went unheard, may have taken effect all the same.
-                var unheard = !step.Pivot && (now.Unknown || (now.InFlight && !current));
+                // Another attempt that is still out, or went unheard, or the same one when it came before, may have taken effect all the same.
+                var unheard = !step.Pivot && (now.Unknown || reply.InDoubt || (now.InFlight && !current));
                 var error = new SagaError(step.Name, reply.Code ?? "refused", reply.Message ?? $"'{step.Name}' was refused.");
                 turn[step] = now with
                 {
@@ -154,7 +154,7 @@ public static class Decider
                 turn.Fail(step, reply.Code ?? reply.Outcome.Word(), reply.Message ?? "The participant gave no reason.");
                 break;
             case Outcome.Busy:
-                turn[step] = now with { InFlight = false, Due = turn.Now + (reply.RetryAfter ?? step.Retry.First) };
+                turn[step] = now with { InFlight = false, Due = turn.Now + (reply.RetryAfter ?? step.Retry.First), Unknown = now.Unknown || reply.InDoubt };
                 break;
         }
     }

@@ -39,8 +39,9 @@ public sealed record CommandItem(string Saga, string Step, Phase Phase, int Atte
 /// <param name="Code">For refused and error: a code for programs.</param>
 /// <param name="Message">For refused and error: a sentence for people.</param>
 /// <param name="RetryAfter">For busy: when to ask again, in seconds on the wire.</param>
+/// <param name="InDoubt">For refused and busy: the same try or do was begun before and left no answer, so that there may be something to undo all the same.</param>
 public sealed record ReplyItem(string Saga, string Step, Phase Phase, int Attempt, Outcome Outcome, Payload? Payload = null, string? Code = null,
-    string? Message = null, TimeSpan? RetryAfter = null);
+    string? Message = null, TimeSpan? RetryAfter = null, bool InDoubt = false);
 
 /// <summary>The wire's words for phases and outcomes.</summary>
 public static class Wire
@@ -160,6 +161,7 @@ internal sealed class ReplyBatchConverter : JsonConverter<ReplyBatch>
             if (item.Code is not null) json.WriteString("code"u8, item.Code);
             if (item.Message is not null) json.WriteString("message"u8, item.Message);
             if (item.RetryAfter is { } after) json.WriteNumber("retryAfter"u8, after.TotalSeconds);
+            if (item.InDoubt) json.WriteBoolean("inDoubt"u8, true);
             json.WriteEndObject();
         }
         json.WriteEndArray();
@@ -174,6 +176,7 @@ internal sealed class ReplyBatchConverter : JsonConverter<ReplyBatch>
         var attempt = 1;
         Payload? payload = null;
         TimeSpan? retryAfter = null;
+        var inDoubt = false;
         while (EnvelopeReader.Next(ref json))
         {
             if (json.ValueTextEquals("saga"u8)) saga = EnvelopeReader.Text(ref json);
@@ -185,11 +188,12 @@ internal sealed class ReplyBatchConverter : JsonConverter<ReplyBatch>
             else if (json.ValueTextEquals("code"u8)) code = EnvelopeReader.Text(ref json);
             else if (json.ValueTextEquals("message"u8)) message = EnvelopeReader.Text(ref json);
             else if (json.ValueTextEquals("retryAfter"u8)) retryAfter = EnvelopeReader.Seconds(ref json);
+            else if (json.ValueTextEquals("inDoubt"u8)) inDoubt = EnvelopeReader.Flag(ref json);
             else EnvelopeReader.Skip(ref json);
         }
         return new ReplyItem(EnvelopeReader.Required(saga, "saga"), EnvelopeReader.Required(step, "step"),
             phase ?? throw new JsonException("An item has no 'phase'."), attempt,
-            outcome ?? throw new JsonException("An item has no 'outcome'."), payload, code, message, retryAfter);
+            outcome ?? throw new JsonException("An item has no 'outcome'."), payload, code, message, retryAfter, inDoubt);
     }
 }
 
@@ -249,6 +253,12 @@ internal static class EnvelopeReader
     {
         json.Read();
         return json.TokenType == JsonTokenType.Number && json.TryGetInt32(out var number) ? number : throw new JsonException("A whole number was expected.");
+    }
+
+    public static bool Flag(ref Utf8JsonReader json)
+    {
+        json.Read();
+        return json.TokenType is JsonTokenType.True or JsonTokenType.False ? json.GetBoolean() : throw new JsonException("True or false was expected.");
     }
 
     public static TimeSpan? Seconds(ref Utf8JsonReader json)

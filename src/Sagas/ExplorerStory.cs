@@ -81,7 +81,7 @@ internal sealed class ExplorerStory(ExplorerWorld world)
 
     private SagaEvent EventOf(int memory, int s, int reply)
     {
-        var happened = (SagaEvent.Replied)world.EventFor(world.StateOf(memory), s * 11 + (reply - Cell.FirstReply))!;
+        var happened = (SagaEvent.Replied)world.EventFor(world.StateOf(memory), ExplorerWorld.EventOf(s, reply))!;
         var attempt = Math.Max(_memory.Steps[s].Attempt, 1);
         return happened with { Attempt = reply == Cell.ForwardRefusedOld ? attempt - 1 : attempt };
     }
@@ -121,7 +121,9 @@ internal sealed class ExplorerStory(ExplorerWorld world)
     {
         Cell.ForwardOk or Cell.ConfirmOk or Cell.UndoOk => "ok",
         Cell.ForwardRefusedNow or Cell.ForwardRefusedOld => "refused",
+        Cell.ForwardRefusedInDoubt => "refused in doubt",
         Cell.ForwardBusy => "busy",
+        Cell.ForwardBusyInDoubt => "busy in doubt",
         _ => "error",
     };
 

@@ -56,7 +56,7 @@ internal static class Cell
     // Commands: of the attempt in flight, or an earlier one's (at most one earlier copy is told from none).
     public const int ForwardNow = 8, ForwardOld = 9, ConfirmNow = 10, ConfirmOld = 11, UndoNow = 12, UndoOld = 13, ProbeNow = 14, ProbeOld = 15;
     public const int FirstReply = 16, ForwardOk = 16, ForwardRefusedNow = 17, ForwardRefusedOld = 18, ForwardError = 19, ForwardBusy = 20,
-        ConfirmOk = 21, ConfirmError = 22, UndoOk = 23, UndoError = 24, Ends = 25;
+        ConfirmOk = 21, ConfirmError = 22, UndoOk = 23, UndoError = 24, ForwardRefusedInDoubt = 25, ForwardBusyInDoubt = 26, Ends = 27;
 
     public static StepEffect Effect(uint cell) => (StepEffect)((cell & EffectMask) >> EffectShift);
 
@@ -158,7 +158,7 @@ internal sealed class ExplorerWorld
             if (!memory.Ended && !memory.Paused && memory.Steps[s] is { Due: not null } now)
             {
                 if (now.InFlight ? _bounds.Retries && Do(world, Deed.TimeOut, s, 0, visit) : Do(world, Deed.RetryDue, s, 0, visit)) return true;
-                if (world.Crashes < _bounds.Crashes && (_bounds.Retries || !now.InFlight) && Do(world, Deed.ActAndDie, s, s * EventsPerStep + (now.InFlight ? 9 : 10), visit)) return true;
+                if (world.Crashes < _bounds.Crashes && (_bounds.Retries || !now.InFlight) && Do(world, Deed.ActAndDie, s, s * EventsPerStep + (now.InFlight ? TimedOutEvent : DueEvent), visit)) return true;
             }
         }
         if (world.Memory != world.Stored && Do(world, Deed.Flush, 0, 0, visit)) return true;
@@ -206,8 +206,8 @@ internal sealed class ExplorerWorld
             case Deed.Deliver: Take(s, detail >> 4); Handle(s, detail >> 4, (Handling)(detail & 15)); break;
             case Deed.DeliverTwice: _next.Duplicates++; Handle(s, detail >> 4, (Handling)(detail & 15)); break;
             case Deed.LoseCommand: _next.Drops++; Take(s, detail); break;
-            case Deed.TimeOut: Happen(s * EventsPerStep + 9); break;
-            case Deed.RetryDue: Happen(s * EventsPerStep + 10); break;
+            case Deed.TimeOut: Happen(s * EventsPerStep + TimedOutEvent); break;
+            case Deed.RetryDue: Happen(s * EventsPerStep + DueEvent); break;
             case Deed.SagaTimeOut: Happen(_n * EventsPerStep); break;
             case Deed.Cancel: Happen(_n * EventsPerStep + 1); break;
             case Deed.Pause: _next.Pauses++; Happen(_n * EventsPerStep + 3); break;
@@ -228,7 +228,7 @@ internal sealed class ExplorerWorld
                 Recover();
                 break;
             case Deed.StaleHear: Take(s, detail); StaleHappen(EventOf(s, detail)); break;
-            case Deed.StaleTimer: StaleHappen(s * EventsPerStep + (_states[_next.Stale].Steps[s].InFlight ? 9 : 10)); break;
+            case Deed.StaleTimer: StaleHappen(s * EventsPerStep + (_states[_next.Stale].Steps[s].InFlight ? TimedOutEvent : DueEvent)); break;
             case Deed.StaleFlush:
                 if (_next.StaleIsFresh) Swap(_next.Stale);
                 else (_next.Stale, _next.StaleIsFresh) = (_next.Stored, true);
@@ -333,6 +333,7 @@ internal sealed class ExplorerWorld
                 if ((_next.Steps[s] >> Cell.ForwardRefusedNow & 1) != 0) { Take(s, Cell.ForwardRefusedNow); Put(s, Cell.ForwardRefusedOld); }
                 Take(s, Cell.ForwardError);
                 Take(s, Cell.ForwardBusy);
+                Take(s, Cell.ForwardBusyInDoubt);
             }
             else if (now == Cell.ConfirmNow) Take(s, Cell.ConfirmError);
             else
@@ -410,30 +411,35 @@ internal sealed class ExplorerWorld
     {
         var cell = _next.Steps[s];
         if ((cell & Cell.RowMask) == Cell.RowOk) Put(s, Cell.ForwardOk);
-        else if ((cell & Cell.RowMask) == Cell.RowRefused || !ForwardReaches(s, cell)) Put(s, now ? Cell.ForwardRefusedNow : Cell.ForwardRefusedOld);
-        else Begin(s, handling, now, Cell.ForwardOk, now ? Cell.ForwardRefusedNow : Cell.ForwardRefusedOld, now ? Cell.ForwardError : -1);
+        else if (!ForwardReaches(s, cell)) Put(s, RefusedAs(cell, now));
+        else Begin(s, handling, now, Cell.ForwardOk, RefusedAs(cell, now), now ? Cell.ForwardError : -1);
     }
+
+    // Refused while what an earlier run did is unknown, the engine is told so: else it would take nothing back.
+    private int RefusedAs(uint cell, bool now) => (cell & Cell.InDoubt) != 0 && _mutant != ExplorerMutant.DoubtUntold ? Cell.ForwardRefusedInDoubt : now ? Cell.ForwardRefusedNow : Cell.ForwardRefusedOld;
 
     private void Begin(int s, Handling handling, bool now, int ok, int refused, int error)
     {
         var cell = _next.Steps[s];
-        var started = (cell & Cell.RowMask) == Cell.RowStarted;
         switch (handling)
         {
             case Handling.Ok:
-                _next.Steps[s] = Cell.Row(cell, Cell.RowOk);
+                _next.Steps[s] = Cell.Row(cell, Cell.RowOk) & ~Cell.InDoubt;
                 TakeEffect(s);
                 Put(s, ok);
                 break;
             case Handling.Refuse:
-                _next.Steps[s] = Cell.Row(cell, Cell.RowRefused) | (started ? Cell.InDoubt : 0);
+                _next.Steps[s] = Cell.Row(cell, Cell.RowRefused);
                 Put(s, refused);
                 break;
-            default:
+            case Handling.Busy:
                 _next.Steps[s] = Cell.Row(cell, Cell.RowStarted);
+                if (now) Put(s, (cell & Cell.InDoubt) == 0 || _mutant == ExplorerMutant.DoubtUntold ? Cell.ForwardBusy : Cell.ForwardBusyInDoubt);
+                break;
+            default:
+                _next.Steps[s] = Cell.Row(cell, Cell.RowStarted) | Cell.InDoubt;
                 if (handling == Handling.FailAfter) TakeEffect(s);
-                if (handling == Handling.Busy) { if (now) Put(s, Cell.ForwardBusy); }
-                else if (error >= 0) Put(s, error);
+                if (error >= 0) Put(s, error);
                 break;
         }
     }
@@ -522,11 +528,11 @@ internal sealed class ExplorerWorld
             var heard = 0u;
             if (!stored.Ended)
             {
-                if (kept.Status is StepStatus.Trying or StepStatus.Doing) heard |= 1u << Cell.ForwardOk | 1u << Cell.ForwardRefusedNow | 1u << Cell.ForwardRefusedOld;
+                if (kept.Status is StepStatus.Trying or StepStatus.Doing) heard |= 1u << Cell.ForwardOk | 1u << Cell.ForwardRefusedNow | 1u << Cell.ForwardRefusedOld | 1u << Cell.ForwardRefusedInDoubt;
                 if (kept is { Status: StepStatus.Cancelling or StepStatus.Compensating, Result: null }) heard |= 1u << Cell.ForwardOk;
                 if (kept.Status == StepStatus.Confirming) heard |= 1u << Cell.ConfirmOk;
                 if (kept.Status is StepStatus.Cancelling or StepStatus.Compensating) heard |= 1u << Cell.UndoOk;
-                if (inFlight) heard |= 1u << Cell.ForwardBusy;
+                if (inFlight) heard |= 1u << Cell.ForwardBusy | 1u << Cell.ForwardBusyInDoubt;
                 // An error says what a timeout says, and a timeout may come at any moment; but some errors are not asked again.
                 if (inFlight && !_saga.Steps[s].NoRetryOn.IsEmpty) heard |= 1u << Cell.ForwardError;
             }
@@ -544,7 +550,7 @@ internal sealed class ExplorerWorld
         return command switch
         {
             Cell.ForwardNow or Cell.ForwardOld when row == Cell.RowOk => Cell.ForwardOk,
-            Cell.ForwardNow or Cell.ForwardOld when !ForwardReaches(s, cell) => command == Cell.ForwardNow ? Cell.ForwardRefusedNow : Cell.ForwardRefusedOld,
+            Cell.ForwardNow or Cell.ForwardOld when !ForwardReaches(s, cell) => RefusedAs(cell, command == Cell.ForwardNow),
             Cell.ConfirmNow or Cell.ConfirmOld when second == Cell.Confirmed => Cell.ConfirmOk,
             Cell.UndoNow or Cell.UndoOld when second is Cell.Undone or Cell.Fence || (second == Cell.NoSecond && (cell & (Cell.RowMask | Cell.InDoubt)) == Cell.RowRefused) => Cell.UndoOk,
             Cell.ProbeNow or Cell.ProbeOld when second is Cell.Undone or Cell.Fence || row == Cell.RowRefused => Cell.UndoOk,
@@ -634,9 +640,9 @@ internal sealed class ExplorerWorld
 
     // ── Decisions, remembered ───────────────────────────────────────────────────────────────────────────────────────────
 
-    private const int EventsPerStep = 11;
+    private const int TimedOutEvent = Cell.Ends - Cell.FirstReply, DueEvent = TimedOutEvent + 1, EventsPerStep = DueEvent + 1;
 
-    private static int EventOf(int s, int reply) => s * EventsPerStep + (reply - Cell.FirstReply);
+    public static int EventOf(int s, int reply) => s * EventsPerStep + (reply - Cell.FirstReply);
 
     private Consequence Consider(int state, int what)
     {
@@ -667,19 +673,21 @@ internal sealed class ExplorerWorld
         var step = _saga.Steps[what / EventsPerStep];
         var now = state.Steps[step.Index];
         var attempt = Math.Max(now.Attempt, 1);
-        SagaEvent Reply(Phase phase, Outcome outcome, int at) => new SagaEvent.Replied(step.Name, phase, at, outcome, outcome == Outcome.Ok && phase == step.ForwardPhase ? One : null, "explored", "explored");
+        SagaEvent.Replied Reply(Phase phase, Outcome outcome, int at) => new SagaEvent.Replied(step.Name, phase, at, outcome, outcome == Outcome.Ok && phase == step.ForwardPhase ? One : null, "explored", "explored");
         return (what % EventsPerStep + Cell.FirstReply) switch
         {
             Cell.ForwardOk => Reply(step.ForwardPhase, Outcome.Ok, attempt),
             Cell.ForwardRefusedNow => Reply(step.ForwardPhase, Outcome.Refused, attempt),
             Cell.ForwardRefusedOld => Reply(step.ForwardPhase, Outcome.Refused, attempt - 1),
-            Cell.ForwardError => Reply(step.ForwardPhase, Outcome.Error, attempt) is SagaEvent.Replied error && !step.NoRetryOn.IsEmpty ? error with { Code = step.NoRetryOn[0] } : null,
+            Cell.ForwardError => step.NoRetryOn.IsEmpty ? null : Reply(step.ForwardPhase, Outcome.Error, attempt) with { Code = step.NoRetryOn[0] },
             Cell.ForwardBusy => Reply(step.ForwardPhase, Outcome.Busy, attempt),
+            Cell.ForwardRefusedInDoubt => Reply(step.ForwardPhase, Outcome.Refused, attempt) with { InDoubt = true },
+            Cell.ForwardBusyInDoubt => Reply(step.ForwardPhase, Outcome.Busy, attempt) with { InDoubt = true },
             Cell.ConfirmOk => Reply(Phase.Confirm, Outcome.Ok, attempt),
             Cell.ConfirmError => Reply(Phase.Confirm, Outcome.Error, attempt),
             Cell.UndoOk => Reply(step.UndoPhase, Outcome.Ok, attempt),
             Cell.UndoError => Reply(step.UndoPhase, Outcome.Error, attempt),
-            Cell.FirstReply + 9 => now.Phase is { } phase ? new SagaEvent.AttemptTimedOut(step.Name, phase, attempt) : null,
+            Cell.FirstReply + TimedOutEvent => now.Phase is { } phase ? new SagaEvent.AttemptTimedOut(step.Name, phase, attempt) : null,
             _ => now.Phase is { } phase ? new SagaEvent.RetryDue(step.Name, phase, attempt) : null,
         };
     }
@@ -742,4 +750,6 @@ internal enum ExplorerMutant
     NoEmptyCancel,
     /// <summary>A try that comes after its cancel reaches the handler.</summary>
     LateTryThrough,
+    /// <summary>A participant does not say that a refusal is in doubt, as those in other languages may not: safe as long as nothing is delivered twice.</summary>
+    DoubtUntold,
 }

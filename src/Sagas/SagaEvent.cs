@@ -20,7 +20,11 @@ public abstract record SagaEvent
 
     /// <summary>A participant answered.</summary>
     public sealed record Replied(string Step, Phase Phase, int Attempt, Outcome Outcome, Payload? Result = null, string? Code = null,
-        string? Message = null, TimeSpan? RetryAfter = null) : SagaEvent;
+        string? Message = null, TimeSpan? RetryAfter = null) : SagaEvent
+    {
+        /// <summary>With a refusal or a busy of a Try or Do: the same was begun before and left no answer, so that there may be something to undo all the same.</summary>
+        public bool InDoubt { get; init; }
+    }
 
     /// <summary>A participant took the command and will call back with the outcome (HTTP 202).</summary>
     /// <param name="Step">The step.</param>

@@ -35,6 +35,40 @@ public abstract class BarrierContract
     }
 
     [Fact]
+    public async Task A_refusal_or_a_busy_after_a_run_without_an_answer_is_in_doubt_however_often_it_is_repeated()
+    {
+        await using var desk = await OpenAsync();
+        desk.Agent.Try = Fails(new BusyException(TimeSpan.FromSeconds(3)));
+        (await desk.TryAsync()).InDoubt.ShouldBeFalse("nothing was begun before");
+        (await desk.TryAsync()).InDoubt.ShouldBeFalse("a busy leaves nothing");
+        desk.Agent.Try = Fails(new TimeoutException("The database is slow."));
+        (await desk.TryAsync()).Outcome.ShouldBe(Outcome.Error);
+        desk.Agent.Try = Fails(new BusyException(TimeSpan.FromSeconds(3)));
+        (await desk.TryAsync()).InDoubt.ShouldBeTrue("what the slow database did is unknown");
+        desk.Agent.Try = Fails(new RefusedException("sold-out", "No seat is left."));
+        for (var i = 0; i < 3; i++)
+        {
+            var refused = await desk.TryAsync();
+            refused.ShouldBe(Outcome.Refused, "sold-out");
+            refused.InDoubt.ShouldBeTrue();
+        }
+        (await desk.CancelAsync()).ShouldBeOk();
+        desk.Agent.Calls.ShouldContain(call => call.StartsWith("cancel"));
+    }
+
+    [Fact]
+    public async Task A_refusal_after_a_busy_leaves_no_doubt()
+    {
+        await using var desk = await OpenAsync();
+        desk.Agent.Try = Fails(new BusyException(TimeSpan.FromSeconds(3)));
+        (await desk.TryAsync()).Outcome.ShouldBe(Outcome.Busy);
+        desk.Agent.Try = Fails(new RefusedException("sold-out", "No seat is left."));
+        (await desk.TryAsync(attempt: 2)).InDoubt.ShouldBeFalse();
+        (await desk.CancelAsync()).ShouldBeOk();
+        desk.ShouldHaveCalled("try LH1", "try LH1");
+    }
+
+    [Fact]
     public async Task An_error_is_not_remembered()
     {
         await using var desk = await OpenAsync();

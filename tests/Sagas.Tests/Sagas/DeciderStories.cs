@@ -179,6 +179,24 @@ public class DeciderStories
         room try#1 refused   → cancel room, cancel seat; Compensating
         """);
 
+    /// <summary>The first copy of a command took effect and broke, the second one was refused, and its reply was first.</summary>
+    [Fact]
+    public void A_refusal_in_doubt_is_undone_though_its_attempt_is_the_only_one() => Tell(new Pair(), """
+        start                   → try seat, try room
+        seat ok                 → -
+        room refused in doubt   → cancel room, cancel seat; Compensating
+        room ok                 → -
+        seat ok                 → Compensated
+        """);
+
+    [Fact]
+    public void A_refusal_after_a_busy_in_doubt_is_undone() => Tell(new Pair(), """
+        start                → try seat, try room
+        room busy in doubt   → -
+        room is due          → try room#2
+        room refused         → cancel room, cancel seat; Compensating
+        """);
+
     [Fact]
     public void A_step_last_heard_of_as_busy_is_undone() => Tell(new Pair(), """
         start          → try seat, try room

@@ -12,7 +12,7 @@ public sealed class ExplorerTests(ITestOutputHelper output)
 
     public static TheoryData<string, string> Explorations => new()
     {
-        { "pair", "crash errors cancel" }, { "pair", "duplicate drop cancel" }, { "pair", "takeover" }, { "pair", "pause cancel" }, { "pair", "busy errors" },
+        { "pair", "crash errors cancel" }, { "pair", "duplicate drop cancel" }, { "pair", "takeover" }, { "pair", "pause cancel" }, { "pair", "busy errors" }, { "pair", "busy duplicate errors" },
         { "row", "crash cancel" }, { "row", "duplicate drop" },
         { "trip", "cancel" }, { "trip", "crash" }, { "trip", "drop" },
         { "plain", "crash errors cancel" }, { "plain", "duplicate drop cancel" },
@@ -40,9 +40,16 @@ public sealed class ExplorerTests(ITestOutputHelper output)
         found.Verdict.ShouldBe(ExplorerVerdict.Holds, found.ToString());
     }
 
+    /// <summary>What HTTP participants in other languages rest on: the engine sends each attempt once.</summary>
+    [Fact]
+    public void Participants_that_tell_no_doubt_are_safe_while_nothing_is_delivered_twice() =>
+        Explorer.Explore(SagaDefinition.Of(new Pair(), []), Calm with { Crashes = 1, Errors = true }, [], null, ExplorerMutant.DoubtUntold, null).Verdict.ShouldBe(ExplorerVerdict.Holds);
+
     /// <summary>The large ones: by hand, since each takes up to half a minute.</summary>
     [Theory(Explicit = true)]
     [InlineData("pair", "crash duplicate drop errors cancel")]
+    [InlineData("pair", "crash duplicate drop errors")]
+    [InlineData("pair", "duplicate drop busy errors")]
     [InlineData("row", "crash errors cancel")]
     [InlineData("trip", "crash errors cancel")]
     public void Every_order_of_more_events_and_faults_keeps_the_promises(string saga, string faults) =>
@@ -102,8 +109,11 @@ public sealed class ExplorerTests(ITestOutputHelper output)
         yield return ("a try that comes after its cancel gets through", "pair", "cancel", ExplorerMutant.LateTryThrough, null);
         yield return ("a timeout counts as a refusal", "pair", "", ExplorerMutant.None, (saga, state, happened, now) => happened is SagaEvent.AttemptTimedOut late && late.Phase is Phase.Try
             ? Decider.Decide(saga, state, new SagaEvent.Replied(late.Step, late.Phase, late.Attempt, Outcome.Refused), now) : Decider.Decide(saga, state, happened, now));
-        yield return ("an attempt that went unheard is forgotten", "pair", "errors", ExplorerMutant.None, (saga, state, happened, now) =>
+        yield return ("an attempt that went unheard is forgotten", "pair", "errors", ExplorerMutant.DoubtUntold, (saga, state, happened, now) =>
             Decider.Decide(saga, state.Ended ? state : state with { Steps = [.. state.Steps.Select(step => step with { Unknown = false })] }, happened, now));
+        yield return ("a refusal does not say that it is in doubt", "pair", "duplicate errors", ExplorerMutant.DoubtUntold, null);
+        yield return ("a refusal is clean though the same command came before", "pair", "duplicate errors", ExplorerMutant.None, (saga, state, happened, now) =>
+            Decider.Decide(saga, state, happened is SagaEvent.Replied reply ? reply with { InDoubt = false } : happened, now));
         yield return ("what was in flight is not undone", "pair", "cancel", ExplorerMutant.None, (saga, state, happened, now) => Mend(state, Decider.Decide(saga, state, happened, now), (was, step, i) =>
             step.Status == StepStatus.Cancelling && was.Status == StepStatus.Trying ? step with { Status = StepStatus.Refused, InFlight = false, Due = null } : step));
         yield return ("a compensation is skipped when the do's reply was lost", "plain", "cancel", ExplorerMutant.None, (saga, state, happened, now) => Mend(state, Decider.Decide(saga, state, happened, now), (was, step, i) =>

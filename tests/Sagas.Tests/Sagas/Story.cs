@@ -123,6 +123,8 @@ internal sealed class Story
             "error" => new SagaEvent.Replied(step.Name, phase, attempt, Outcome.Error, Code: "IOException", Message: "Disk on fire."),
             "fatal" => new SagaEvent.Replied(step.Name, phase, attempt, Outcome.Error, Code: "InvalidOperationException", Message: "A bug."),
             "accepted" => new SagaEvent.Accepted(step.Name, phase, attempt, TimeSpan.FromMinutes(10)),
+            "refused in doubt" => new SagaEvent.Replied(step.Name, phase, attempt, Outcome.Refused, Code: "sold-out", Message: "Sold out.") { InDoubt = true },
+            "busy in doubt" => new SagaEvent.Replied(step.Name, phase, attempt, Outcome.Busy, RetryAfter: TimeSpan.FromSeconds(3)) { InDoubt = true },
             "busy" => new SagaEvent.Replied(step.Name, phase, attempt, Outcome.Busy, RetryAfter: TimeSpan.FromSeconds(3)),
             _ => throw new ArgumentException($"'{what}' is no event."),
         };
