@@ -106,6 +106,18 @@ public sealed class ParticipantEndpointsTests
         agency.ShouldHaveCalled("try LH1");
     }
 
+    [Fact]
+    public async Task A_refusal_in_doubt_says_so_in_a_header()
+    {
+        await using var agency = await Agency.OpenAsync();
+        agency.Agent.Try = (_, _) => Task.FromException<Seat>(new TimeoutException("The database is slow."));
+        using (var error = await agency.SendAsync(Seat + "/try", Flight)) error.Headers.Contains("Saga-In-Doubt").ShouldBeFalse();
+        agency.Agent.Try = (_, _) => Task.FromException<Seat>(new RefusedException("sold-out", "Flight LH1 is sold out."));
+        using var refused = await agency.SendAsync(Seat + "/try", Flight);
+        refused.StatusCode.ShouldBe(HttpStatusCode.Conflict);
+        refused.Headers.GetValues("Saga-In-Doubt").ShouldBe(["true"]);
+    }
+
     [Theory, InlineData(1.2, "2"), InlineData(90.0, "90"), InlineData(null, null)]
     public async Task Busy_is_503_and_says_when_to_ask_again_if_the_handler_does(double? seconds, string? retryAfter)
     {

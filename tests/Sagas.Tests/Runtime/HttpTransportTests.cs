@@ -54,6 +54,19 @@ public sealed class HttpTransportTests
         desk.Calls.ShouldBe(1, "no redirect is followed");
     }
 
+    [Theory, InlineData(409), InlineData(503)]
+    public async Task A_refusal_or_a_busy_may_be_in_doubt(int status)
+    {
+        await using var desk = await HttpDesk.OpenAsync(http =>
+        {
+            http.Response.StatusCode = status;
+            http.Response.Headers["Saga-In-Doubt"] = "true";
+            return Task.CompletedTask;
+        });
+        desk.Send(Phase.Try);
+        ((SagaEvent.Replied)await desk.HeardAsync()).InDoubt.ShouldBeTrue();
+    }
+
     [Theory]
     [InlineData(202, "90", 90)]
     [InlineData(503, "7", 7)]

@@ -25,7 +25,7 @@ public class WireTests
     // ── Envelopes ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     private const string WholeCommand = """{"saga":"s1","step":"seat","phase":"try","attempt":2,"command":"reserve-seat","key":"s1/seat/try","payload":{"a": [1, 2.50]},"deadline":"2026-11-21T12:00:00Z","replyTo":"sagas.replies.n1","traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}""";
-    private const string WholeReply = """{"saga":"s1","step":"seat","phase":"try","attempt":2,"outcome":"busy","payload":{"a": [1, 2.50]},"code":"full","message":"Later.","retryAfter":1.5}""";
+    private const string WholeReply = """{"saga":"s1","step":"seat","phase":"try","attempt":2,"outcome":"busy","payload":{"a": [1, 2.50]},"code":"full","message":"Later.","retryAfter":1.5,"inDoubt":true}""";
 
     [Fact]
     public void A_command_on_the_wire_has_the_fields_of_the_design()
@@ -39,7 +39,7 @@ public class WireTests
     [Fact]
     public void A_reply_on_the_wire_has_the_fields_of_the_design()
     {
-        var item = new ReplyItem("s1", "seat", Phase.Try, 2, Outcome.Busy, Payload.Parse("""{"a": [1, 2.50]}"""), "full", "Later.", TimeSpan.FromSeconds(1.5));
+        var item = new ReplyItem("s1", "seat", Phase.Try, 2, Outcome.Busy, Payload.Parse("""{"a": [1, 2.50]}"""), "full", "Later.", TimeSpan.FromSeconds(1.5), true);
         Json(new ReplyBatch([item])).ShouldBe($$"""{"items":[{{WholeReply}}]}""");
         Reply(WholeReply).ShouldBe(item);
     }
