@@ -10,12 +10,13 @@ namespace Sagas;
 /// <summary>Tries every order of every event and fault for one definition, with the production Decider, and says whether the promises hold. Pure.</summary>
 public sealed class Explorer
 {
-    private const int ChunkBits = 16, ChunkSize = 1 << ChunkBits;
+    private const int ChunkBits = 16, ChunkSize = 1 << ChunkBits, MostOnward = 1000;
     private readonly ExplorerBounds _bounds;
     private readonly ExplorerWorld _world;
     private readonly Func<bool>? _stop;
     private readonly List<ulong[]> _arena = [];
     private readonly List<(int Parent, int Deed)[]> _parents = [];
+    private readonly List<int[]> _onward = [];
     private readonly int _words, _n;
     private readonly ulong[] _packed;
     private int[] _slots = new int[1 << 16];
@@ -60,7 +61,7 @@ public sealed class Explorer
         Pack(_world.Next);
         Find(-1, 0, add: true);
 
-        int index = 0, depth = 0, levelEnd = 1;
+        int index = 0, depth = 0, levelEnd = 1, onward = -1;
         (string Broken, int Deed)? violation = null;
         bool Visit(Deed deed, int step, int detail)
         {
@@ -71,7 +72,8 @@ public sealed class Explorer
                 return true;
             }
             Pack(_world.Next);
-            Find(index, DeedCode(deed, step, detail), add: true);
+            var next = Find(index, DeedCode(deed, step, detail), add: true);
+            if (onward < 0 && next != index) onward = next;
             return false;
         }
         Func<Deed, int, int, bool> visit = Visit;
@@ -80,7 +82,9 @@ public sealed class Explorer
             if (index == levelEnd) (depth, levelEnd) = (depth + 1, _count);
             if ((index & 1023) == 0 && (_count > _bounds.MaxStates || _stop?.Invoke() == true)) return Report(ExplorerVerdict.Bounded, depth, null, []);
             Unpack(index);
+            onward = -1;
             if (_world.Each(_here, index == 0, visit)) return Report(ExplorerVerdict.Violated, depth, violation!.Value.Broken, Story(index, violation.Value.Deed));
+            _onward[index >> ChunkBits][index & (ChunkSize - 1)] = _world.Ended(_here) ? index : onward;
         }
         return CanAllEnd(out var lost) switch
         {
@@ -92,10 +96,21 @@ public sealed class Explorer
 
     // ── From every state it can still end ───────────────────────────────────────────────────────────────────────────────
 
-    /// <summary>Backwards from the ends, as often as that finds more. The ways on are found again rather than kept: nearly all is known after the first pass.</summary>
+    /// <summary>
+    /// Of each state one way on is kept, the first: a message that is heard or delivered, if there is one. Nearly always that leads to an end. For what is left all
+    /// ways on are found again, as often as that finds more.
+    /// </summary>
     private bool? CanAllEnd(out int lost)
     {
         var can = new System.Collections.BitArray(_count);
+        int Onward(int i) => _onward[i >> ChunkBits][i & (ChunkSize - 1)];
+        for (var i = 0; i < _count; i++)
+        {
+            int at = i, steps = 0;
+            while (at >= 0 && !can[at] && Onward(at) != at && steps++ < MostOnward) at = Onward(at);
+            if (at < 0 || (!can[at] && Onward(at) != at)) continue;
+            for (can[at] = true, at = i; !can[at]; at = Onward(at)) can[at] = true;
+        }
         bool Leads(Deed deed, int step, int detail)
         {
             Pack(_world.Next);
@@ -164,6 +179,7 @@ public sealed class Explorer
         {
             _arena.Add(new ulong[ChunkSize * _words]);
             _parents.Add(new (int, int)[ChunkSize]);
+            _onward.Add(new int[ChunkSize]);
         }
         _packed.CopyTo(_arena[_count >> ChunkBits].AsSpan((_count & (ChunkSize - 1)) * _words, _words));
         _parents[_count >> ChunkBits][_count & (ChunkSize - 1)] = (parent, deed);
@@ -200,7 +216,7 @@ public sealed class Explorer
     private Exploration Report(ExplorerVerdict verdict, int depth, string? violation, ImmutableArray<StoryLine> story) => new()
     {
         Definition = _world.Saga.ToString(), Verdict = verdict, Bounds = _bounds, States = _count, Transitions = _transitions, Depth = depth,
-        Bytes = _arena.Count * (long)ChunkSize * (_words * 8 + 8) + _slots.Length * 4L, Violation = violation, Counterexample = story,
+        Bytes = _arena.Count * (long)ChunkSize * (_words * 8 + 12) + _slots.Length * 4L, Violation = violation, Counterexample = story,
     };
 
     private ImmutableArray<StoryLine> Story(int index, int last)

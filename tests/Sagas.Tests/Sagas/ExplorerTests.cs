@@ -51,6 +51,7 @@ public sealed class ExplorerTests(ITestOutputHelper output)
     [InlineData("pair", "crash duplicate drop errors")]
     [InlineData("pair", "duplicate drop busy errors")]
     [InlineData("row", "crash errors cancel")]
+    [InlineData("trio", "crash cancel")]
     [InlineData("trip", "crash errors cancel")]
     public void Every_order_of_more_events_and_faults_keeps_the_promises(string saga, string faults) =>
         Explore(Saga(saga), Bounds(faults)).Verdict.ShouldBe(ExplorerVerdict.Holds);
@@ -169,7 +170,7 @@ public sealed class ExplorerTests(ITestOutputHelper output)
 
     // ── The language of the tests ───────────────────────────────────────────────────────────────────────────────────────
 
-    private static Saga Saga(string name) => name switch { "pair" => new Pair(), "row" => new Row(), "trip" => new Trip(), "plain" => new Plain(), _ => new Fork() };
+    private static Saga Saga(string name) => name switch { "pair" => new Pair(), "row" => new Row(), "trio" => new Trio(), "trip" => new Trip(), "plain" => new Plain(), _ => new Fork() };
 
     private static ExplorerBounds Bounds(string faults) => Calm with
     {

@@ -29,6 +29,20 @@ internal sealed class Pair : Saga<Traveller, Booked>
     }
 }
 
+/// <summary>Three reservations at once.</summary>
+[Saga("trio")]
+internal sealed class Trio : Saga<Traveller, string>
+{
+    protected override SagaEnd<string> Define(Flow<Traveller> saga)
+    {
+        saga.Parallel(
+            f => f.Tcc(c => new TrySeat(c.Input.Name)).Named("seat").To("seats").Retry(2, 1.Seconds()),
+            f => f.Tcc(c => new TryRoom(c.Input.Name)).Named("room").To("rooms").Retry(2, 1.Seconds()),
+            f => f.Tcc(c => new TryCar(c.Input.Name)).Named("car").To("cars").Retry(2, 1.Seconds()));
+        return saga.Complete(_ => "done");
+    }
+}
+
 /// <summary>Three reservations, each after the other.</summary>
 [Saga("row")]
 internal sealed class Row : Saga<Traveller, Booked>
