@@ -83,13 +83,13 @@ public sealed class Explorer
             if ((index & 1023) == 0 && (_count > _bounds.MaxStates || _stop?.Invoke() == true)) return Report(ExplorerVerdict.Bounded, depth, null, []);
             Unpack(index);
             onward = -1;
-            if (_world.Each(_here, index == 0, visit)) return Report(ExplorerVerdict.Violated, depth, violation!.Value.Broken, Story(index, violation.Value.Deed));
+            if (_world.Each(_here, index == 0, visit)) return Violated(depth, violation!.Value.Broken, index, violation.Value.Deed);
             _onward[index >> ChunkBits][index & (ChunkSize - 1)] = _world.Ended(_here) ? index : onward;
         }
         return CanAllEnd(out var lost) switch
         {
             true => Report(ExplorerVerdict.Holds, depth, null, []),
-            false => Report(ExplorerVerdict.Violated, depth, $"P7: from here the saga can never end{(_bounds.Retries ? "" : ", since nothing is asked again")}.", Story(lost, -1)),
+            false => Violated(depth, $"P7: from here the saga can never end{(_bounds.Retries ? "" : ", since nothing is asked again")}.", lost, -1),
             null => Report(ExplorerVerdict.Bounded, depth, null, []),
         };
     }
@@ -219,7 +219,7 @@ public sealed class Explorer
         Bytes = _arena.Count * (long)ChunkSize * (_words * 8 + 12) + _slots.Length * 4L, Violation = violation, Counterexample = story,
     };
 
-    private ImmutableArray<StoryLine> Story(int index, int last)
+    private Exploration Violated(int depth, string violation, int index, int last)
     {
         var deeds = new Stack<int>();
         if (last >= 0) deeds.Push(last);
@@ -229,6 +229,8 @@ public sealed class Explorer
             deeds.Push(deed);
             index = parent;
         }
-        return new ExplorerStory(_world).Tell(deeds);
+        var story = new ExplorerStory(_world);
+        var lines = story.Tell(deeds);
+        return Report(ExplorerVerdict.Violated, depth, last < 0 ? violation : story.Broken, lines);
     }
 }

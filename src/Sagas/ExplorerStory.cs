@@ -9,10 +9,16 @@ internal sealed class ExplorerStory(ExplorerWorld world)
     private readonly ImmutableArray<StoryLine>.Builder _lines = ImmutableArray.CreateBuilder<StoryLine>();
     // The saga once more, with its real attempt numbers; the world has taken them out.
     private SagaState _memory = null!, _stored = null!;
+    // The world puts twins into an order of its own: which step of the saga stands at each place there.
+    private int[] _order = [];
+
+    /// <summary>What is broken in the end, in the saga's own names; null: nothing.</summary>
+    public string? Broken { get; private set; }
 
     public ImmutableArray<StoryLine> Tell(IEnumerable<int> deeds)
     {
         world.Start();
+        _order = [.. world.Order];
         var here = new Explored { Steps = new uint[world.Saga.Steps.Length] };
         world.Next.CopyTo(ref here);
         var start = Decider.Start(world.Saga, new SagaState { Id = new SagaId("explored"), Definition = "", DefinitionVersion = 0, Input = Payload.Null }, Now);
@@ -23,7 +29,9 @@ internal sealed class ExplorerStory(ExplorerWorld world)
             var (deed, step, detail) = ((Deed)(code & 63), code >> 6 & 255, code >> 14);
             Tell(here, deed, step, detail);
             world.Redo(here, deed, step, detail);
-            if (world.Broken is { } broken) Remark($"! {broken}", "engine", "engine");
+            Broken = Named(world.Broken);
+            if (Broken is not null) Remark($"! {Broken}", "engine", "engine");
+            _order = [.. world.Order.Select(place => _order[place])];
             world.Next.CopyTo(ref here);
         }
         return _lines.ToImmutable();
@@ -31,7 +39,7 @@ internal sealed class ExplorerStory(ExplorerWorld world)
 
     private void Tell(in Explored here, Deed deed, int s, int detail)
     {
-        var step = world.Saga.Steps[s];
+        var step = world.Saga.Steps[_order[s]];
         switch (deed)
         {
             case Deed.Hear or Deed.HearTwice:
@@ -61,7 +69,7 @@ internal sealed class ExplorerStory(ExplorerWorld world)
             case Deed.Pause: Happen("pause", new SagaEvent.PauseRequested("explored", "operator"), "operator", null); break;
             case Deed.Resume: Happen("resume", new SagaEvent.ResumeRequested("explored", "operator"), "operator", null); break;
             case Deed.ActAndDie:
-                var what = world.EventFor(_memory, detail)!;
+                var what = world.EventFor(_memory, world.EventOf(detail, _order))!;
                 Happen(what switch { SagaEvent.AttemptTimedOut => $"{step.Name} times out", SagaEvent.RetryDue => $"{step.Name} is due", SagaEvent.SagaTimedOut => "saga times out", _ => "cancel" },
                     what is SagaEvent.AttemptTimedOut ? Timer(step, true) : what is SagaEvent.RetryDue ? Timer(step, false) : what, "engine", step, commit: true);
                 Die("the node dies after this commit, and nothing of it was sent");
@@ -82,9 +90,11 @@ internal sealed class ExplorerStory(ExplorerWorld world)
     private SagaEvent EventOf(int memory, int s, int reply)
     {
         var happened = (SagaEvent.Replied)world.EventFor(world.StateOf(memory), ExplorerWorld.EventOf(s, reply))!;
-        var attempt = Math.Max(_memory.Steps[s].Attempt, 1);
-        return happened with { Attempt = reply == Cell.ForwardRefusedOld ? attempt - 1 : attempt };
+        var attempt = Math.Max(_memory.Steps[_order[s]].Attempt, 1);
+        return happened with { Step = world.Saga.Steps[_order[s]].Name, Attempt = reply == Cell.ForwardRefusedOld ? attempt - 1 : attempt };
     }
+
+    private string? Named(string? broken) => broken is null ? null : string.Join('\'', broken.Split('\'').Select(word => world.Saga.Find(word) is { } step ? world.Saga.Steps[_order[step.Index]].Name : word));
 
     private SagaEvent Timer(StepDefinition step, bool timeout)
     {

@@ -82,6 +82,11 @@ internal sealed class ExplorerWorld
     private readonly List<string?> _broken = [null];
     private readonly Dictionary<string, int> _ids = [];
     private readonly Dictionary<ulong, string?> _effects = [];
+    // A mark for each step of each state: equal marks, equal steps.
+    private readonly List<int[]> _marks = [[]];
+    private readonly ImmutableArray<ImmutableArray<int>> _twins;
+    private readonly Dictionary<ulong, List<int>> _arranged = [];
+    private readonly uint[] _cells;
     private readonly int _n, _events;
     private Explored _next;
 
@@ -98,7 +103,10 @@ internal sealed class ExplorerWorld
         (_bounds, _invariants, _mutant, _decide) = (bounds, invariants, mutant, decide ?? Decider.Decide);
         _n = saga.Steps.Length;
         _events = _n * EventsPerStep + 6;
+        _twins = Twins();
+        Order = [.. Enumerable.Range(0, _n)];
         _next.Steps = new uint[_n];
+        _cells = new uint[_n];
     }
 
     /// <summary>The world after the last call of what is to be found.</summary>
@@ -124,6 +132,7 @@ internal sealed class ExplorerWorld
         Broken = _broken[id];
         Dispatch(Sends(decision));
         Settle();
+        Arrange();
     }
 
     // ── Deeds ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -237,6 +246,7 @@ internal sealed class ExplorerWorld
         if (_next.Stale != 0 && Ended(_next)) (_next.Stale, _next.StaleIsFresh) = (0, false);
         Broken ??= _broken[_next.Stored] ?? BrokenEffects();
         Settle();
+        Arrange();
         return visit(deed, s, detail);
     }
 
@@ -559,6 +569,70 @@ internal sealed class ExplorerWorld
         };
     }
 
+    // ── Twins ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// <summary>Which step stands at each place of <see cref="Next"/>, of those of the world before it.</summary>
+    public int[] Order { get; }
+
+    /// <summary>
+    /// Steps that differ in nothing but their names: what can happen to one can happen to the other, and worlds in which they have changed places are one. Not with
+    /// invariants of the user's own, which tell them apart.
+    /// </summary>
+    private ImmutableArray<ImmutableArray<int>> Twins() => _invariants.Length > 0 || _n > 12 ? [] :
+    [
+        .. _saga.Steps.GroupBy(step => (step.Kind, step.Pivot, step.ReadOnly, step.Undoable, Confirms: step.Confirm is not null, Undoes: step.Undo is not null,
+                step.Compensation?.NeedsResult, step.Retry.Attempts, Fatal: !step.NoRetryOn.IsEmpty, Before: string.Join(',', step.After.Order()),
+                After: string.Join(',', _saga.Steps.Where(other => other.After.Contains(step.Index)).Select(other => other.Index))))
+            .Where(group => group.Count() > 1).Select(group => group.Select(step => step.Index).ToImmutableArray()),
+    ];
+
+    /// <summary>Puts twins into one order, by what has become of them.</summary>
+    private void Arrange()
+    {
+        if (_twins.IsEmpty) return;
+        for (var s = 0; s < _n; s++) Order[s] = s;
+        var moved = false;
+        foreach (var places in _twins)
+            for (var i = 1; i < places.Length; i++)
+                for (var j = i; j > 0 && Compare(Order[places[j - 1]], Order[places[j]]) > 0; j--)
+                {
+                    (Order[places[j - 1]], Order[places[j]]) = (Order[places[j]], Order[places[j - 1]]);
+                    moved = true;
+                }
+        if (!moved) return;
+        _next.Steps.CopyTo(_cells, 0);
+        ulong order = 0;
+        for (var s = 0; s < _n; s++)
+        {
+            _next.Steps[s] = _cells[Order[s]];
+            order = order << 4 | (uint)Order[s];
+        }
+        if (!_arranged.TryGetValue(order, out var known)) _arranged.Add(order, known = []);
+        (_next.Memory, _next.Stored) = (Arranged(known, _next.Memory), Arranged(known, _next.Stored));
+        if (_next.Stale != 0) _next.Stale = Arranged(known, _next.Stale);
+    }
+
+    private int Compare(int one, int other)
+    {
+        if (_next.Steps[one].CompareTo(_next.Steps[other]) is not 0 and var cell) return cell;
+        if (Compare(_next.Memory) is not 0 and var memory) return memory;
+        if (_next.Memory != _next.Stored && Compare(_next.Stored) is not 0 and var stored) return stored;
+        return _next.Stale == 0 ? 0 : Compare(_next.Stale);
+
+        int Compare(int state) => _marks[state][one].CompareTo(_marks[state][other]);
+    }
+
+    private int Arranged(List<int> known, int state)
+    {
+        while (known.Count <= state) known.Add(0);
+        if (known[state] == 0)
+        {
+            var arranged = Intern(_states[state] with { Steps = [.. Order.Select(place => _states[state].Steps[place])] });
+            known[state] = arranged;
+        }
+        return known[state];
+    }
+
     // ── What really happens, and the promises about it ──────────────────────────────────────────────────────────────────
 
     private StepEffect EffectOf(int s) => Cell.Effect(_next.Steps[s]);
@@ -644,6 +718,9 @@ internal sealed class ExplorerWorld
 
     public static int EventOf(int s, int reply) => s * EventsPerStep + (reply - Cell.FirstReply);
 
+    /// <summary>The same event, for the step that stands in the place of its own.</summary>
+    public int EventOf(int what, int[] order) => what < _n * EventsPerStep ? order[what / EventsPerStep] * EventsPerStep + what % EventsPerStep : what;
+
     private Consequence Consider(int state, int what)
     {
         var known = _consequences[state];
@@ -698,6 +775,7 @@ internal sealed class ExplorerWorld
         var key = new StringBuilder(_n * 3 + 3);
         key.Append((char)('A' + (int)state.Course)).Append((char)('0' + (state.Paused ? 1 : 0) + (state.Mixed ? 2 : 0) + (state.Deadline is null ? 0 : 4) + (state.CommittedAt is null ? 0 : 8)));
         var steps = ImmutableArray.CreateBuilder<StepState>(_n);
+        var marks = new int[_n];
         for (var s = 0; s < _n; s++)
         {
             var step = state.Steps[s];
@@ -708,8 +786,9 @@ internal sealed class ExplorerWorld
                 Command = step.Command is null ? null : One, Result = step.Result is null ? null : One,
             };
             steps.Add(plain);
-            key.Append((char)('A' + (int)plain.Status)).Append((char)('0' + plain.Failures))
-                .Append((char)('0' + plain.Attempt + (plain.InFlight ? 2 : 0) + (plain.Due is null ? 0 : 4) + (plain.Unknown ? 8 : 0) + (plain.Stuck ? 16 : 0) + (plain.Command is null ? 0 : 32) + (plain.Result is null ? 0 : 64)));
+            marks[s] = plain.Attempt | (plain.InFlight ? 2 : 0) | (plain.Due is null ? 0 : 4) | (plain.Unknown ? 8 : 0) | (plain.Stuck ? 16 : 0) | (plain.Command is null ? 0 : 32)
+                | (plain.Result is null ? 0 : 64) | (int)plain.Status << 7 | plain.Failures << 11;
+            key.Append((char)(marks[s] & 0x7FF)).Append((char)('0' + plain.Failures));
         }
         var text = key.ToString();
         if (_ids.TryGetValue(text, out var id)) return id;
@@ -721,6 +800,7 @@ internal sealed class ExplorerWorld
             Mixed = state.Mixed, Steps = steps.MoveToImmutable(), Deadline = state.Deadline is null ? null : Now, CommittedAt = state.CommittedAt is null ? null : Now,
         };
         _states.Add(kept);
+        _marks.Add(marks);
         _consequences.Add(new Consequence?[_events]);
         _broken.Add(Invariants.Check(_saga, kept) is { Count: > 0 } broken ? broken[0] : Stirs(kept) is { } stir ? $"P10: the saga has ended as {kept.Course}, and {stir.GetType().Name} changes it." : null);
         return id;
