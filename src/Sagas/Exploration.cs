@@ -26,8 +26,11 @@ public sealed record ExplorerBounds
     /// <summary>How often an operator pauses; a paused saga can always be resumed. 0 to 7, default 0.</summary>
     public int Pauses { get; init; }
 
-    /// <summary>Whether participants fail without an answer that counts, before or after they took effect. Default true.</summary>
-    public bool Errors { get; init; } = true;
+    /// <summary>
+    /// Whether participants fail without an answer that counts, before or after they took effect, and are called again. Default false: with losses and duplicates besides,
+    /// that makes five times as many states. <see cref="WithErrors"/> explores them by themselves.
+    /// </summary>
+    public bool Errors { get; init; }
 
     /// <summary>Whether participants may say that they are busy. Default false.</summary>
     public bool Busy { get; init; }
@@ -40,6 +43,9 @@ public sealed record ExplorerBounds
 
     /// <summary>The same without retries, and so without what only a retry mends: losses, errors, and replies to a node that no longer owns the saga.</summary>
     public ExplorerBounds WithoutRetries => this with { Retries = false, Drops = 0, Takeovers = 0, Errors = false };
+
+    /// <summary>The same with errors, but without losses and duplicates.</summary>
+    public ExplorerBounds WithErrors => this with { Errors = true, Duplicates = 0, Drops = 0 };
 
     /// <inheritdoc/>
     public override string ToString() => string.Join(", ", new[]
