@@ -74,7 +74,16 @@ internal sealed class Barrier(IBarrierStore store, TimeProvider time)
         else if (reply.Outcome == Outcome.Refused)
             await WriteAsync(begun with { Forward = BarrierForward.Refused, Code = reply.Code, Message = reply.Message, InDoubt = inDoubt, Command = null, CommandPayload = null });
         else if (reply.Outcome == Outcome.Busy && !inDoubt)
-            await WriteAsync(begun with { InDoubt = false });   // this run left nothing
+        {
+            try
+            {
+                await WriteAsync(begun with { InDoubt = false });   // this run left nothing
+            }
+            catch (Exception)
+            {
+                inDoubt = true;   // the row still says that it may have: so must the reply
+            }
+        }
         return inDoubt && reply.Outcome is Outcome.Refused or Outcome.Busy ? reply with { InDoubt = true } : reply;
     }
 
