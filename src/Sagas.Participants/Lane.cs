@@ -1,7 +1,7 @@
 namespace Sagas.Participants;
 
 /// <summary>An item on its way through a participant.</summary>
-internal readonly record struct Work(CommandItem Item, Participant Participant, SendReplies Send);
+internal readonly record struct Work(CommandItem Item, Participant Participant, SendReplies Send, Receipt? Receipt = null);
 
 /// <summary>
 /// A participant's queue: items begin in order of arrival, so many at a time. They run on the thread that took them, without a task of their own, as long as
@@ -20,17 +20,21 @@ internal sealed class Lane(int concurrency, Func<Work, ValueTask> handle) : IThr
     private TaskCompletionSource? _room, _idle;
 
     /// <summary>Takes the items; waits first while too many wait already.</summary>
-    public async ValueTask AcceptAsync(IReadOnlyList<CommandItem> items, Participant participant, SendReplies send, CancellationToken cancel)
+    public async ValueTask AcceptAsync(IReadOnlyList<CommandItem> items, Participant participant, SendReplies send, Receipt? receipt, CancellationToken cancel)
     {
         while (true)
         {
             Task room;
             lock (_gate)
             {
-                if (_closed) return;
+                if (_closed)
+                {
+                    receipt?.GivenUp();
+                    return;
+                }
                 if (_waiting.Count < MostWaiting)
                 {
-                    for (var i = 0; i < items.Count; i++) _waiting.Enqueue(new Work(items[i], participant, send));
+                    for (var i = 0; i < items.Count; i++) _waiting.Enqueue(new Work(items[i], participant, send, receipt));
                     CallHelper_NeedsLock();
                     return;
                 }
@@ -45,7 +49,11 @@ internal sealed class Lane(int concurrency, Func<Work, ValueTask> handle) : IThr
     {
         lock (_gate)
         {
-            if (_closed) return;
+            if (_closed)
+            {
+                work.Receipt?.GivenUp();
+                return;
+            }
             _waiting.Enqueue(work);
             CallHelper_NeedsLock();
         }
@@ -57,6 +65,7 @@ internal sealed class Lane(int concurrency, Func<Work, ValueTask> handle) : IThr
         lock (_gate)
         {
             _closed = true;
+            foreach (var work in _waiting) work.Receipt?.GivenUp();
             _waiting.Clear();
             _room?.TrySetResult();
             _idle ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);

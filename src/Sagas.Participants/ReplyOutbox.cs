@@ -14,16 +14,16 @@ internal sealed class ReplyOutbox(string replyTo, SendReplies send, ILogger logg
     private const int MostItems = 256, MostBytes = 256 << 10, MostWaiting = 64 << 10, Tries = 3;
 
     private readonly Lock _gate = new();
-    private readonly Queue<ReplyItem> _waiting = new();
+    private readonly Queue<(ReplyItem Reply, Receipt? Receipt)> _waiting = new();
     private bool _sending;
     private TaskCompletionSource? _idle;
 
-    public void Add(ReplyItem reply)
+    public void Add(ReplyItem reply, Receipt? receipt = null)
     {
         lock (_gate)
         {
-            if (_waiting.Count >= MostWaiting) _waiting.Dequeue();
-            _waiting.Enqueue(reply);
+            if (_waiting.Count >= MostWaiting) _waiting.Dequeue().Receipt?.GivenUp();
+            _waiting.Enqueue((reply, receipt));
             if (_sending) return;
             _sending = true;
         }
@@ -47,6 +47,7 @@ internal sealed class ReplyOutbox(string replyTo, SendReplies send, ILogger logg
         while (true)
         {
             List<ReplyItem> items;
+            List<Receipt>? receipts = null;
             lock (_gate)
             {
                 if (_waiting.Count == 0)
@@ -57,24 +58,29 @@ internal sealed class ReplyOutbox(string replyTo, SendReplies send, ILogger logg
                     return;
                 }
                 items = new List<ReplyItem>(Math.Min(_waiting.Count, MostItems));
-                for (var bytes = 0; items.Count < MostItems && _waiting.TryPeek(out var next); items.Add(_waiting.Dequeue()))
+                for (var bytes = 0; items.Count < MostItems && _waiting.TryPeek(out var next); _waiting.Dequeue())
                 {
-                    bytes += Size(next);
+                    bytes += Size(next.Reply);
                     if (bytes > MostBytes && items.Count > 0) break;
+                    items.Add(next.Reply);
+                    if (next.Receipt is not null) (receipts ??= []).Add(next.Receipt);
                 }
             }
-            await SendAsync(new ReplyBatch(items));
+            var sent = await SendAsync(new ReplyBatch(items));
+            foreach (var receipt in receipts ?? [])
+                if (sent) receipt.Replied();
+                else receipt.GivenUp();
         }
     }
 
-    private async Task SendAsync(ReplyBatch batch)
+    private async Task<bool> SendAsync(ReplyBatch batch)
     {
         for (var attempt = 1; ; attempt++)
         {
             try
             {
                 await send(replyTo, batch, stop);
-                return;
+                return true;
             }
             catch (Exception e) when (attempt < Tries && !stop.IsCancellationRequested)
             {
@@ -91,7 +97,7 @@ internal sealed class ReplyOutbox(string replyTo, SendReplies send, ILogger logg
             catch (Exception e)
             {
                 Log.RepliesDropped(logger, batch.Items.Count, replyTo, e);
-                return;
+                return false;
             }
         }
     }
