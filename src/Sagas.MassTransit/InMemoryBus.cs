@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using MassTransit;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.DependencyInjection.Extensions;
@@ -39,7 +40,7 @@ public static class InMemoryBusExtensions
         if (known is not null) return (BusRegistration)known;
         var registration = new BusRegistration();
         services.AddSingleton(registration);
-        services.AddSingleton<Envelopes>();
+        services.AddSingleton<Envelopes, InMemoryEnvelopes>();
         services.AddMassTransit<ISagasBus>(bus => bus.UsingInMemory((context, factory) => registration.Configure(context, factory)));
         return registration;
     }
@@ -66,31 +67,26 @@ internal sealed class BusRegistration
         factory.AddSerializer(EnvelopeSerialization.Factory);
         factory.AddDeserializer(EnvelopeSerialization.Factory, true);
 
-        if (services.GetService<ParticipantHost>() is { } host)
+        Unreadable drop = (queue, body, reason) =>
         {
-            var send = new SendReplies(services.GetRequiredService<Envelopes>().SendAsync);
-            foreach (var participant in host.Participants)
-                Receive<CommandBatch>(factory, Envelopes.CommandQueue(participant), logger, (batch, cancel) => host.AcceptAsync(participant, batch, send, cancel));
-        }
-        if (HasEngine)
+            EnvelopeLog.Dropped(logger, queue, body.Length, reason);
+            return Task.CompletedTask;
+        };
+        NotAccepted note = (queue, error) =>
         {
-            var queue = Envelopes.ReplyQueue(services.GetRequiredService<IOptions<SagasOptions>>().Value.Node);
-            // The engine needs the transport, the transport the bus, the bus the engine: it is looked up when the first reply is there.
-            var engine = new Lazy<SagaEngine>(services.GetRequiredService<SagaEngine>);
-            Receive<ReplyBatch>(factory, queue, logger, (batch, cancel) => engine.Value.ReceiveAsync(batch, cancel));
-        }
+            EnvelopeLog.NotAccepted(logger, queue, error);
+            return Task.CompletedTask;
+        };
+        foreach (var listener in Listener.All(services, HasEngine, static (host, name, batch, send, cancel) => host.AcceptAsync(name, batch, send, cancel), drop, note))
+            factory.ReceiveEndpoint(listener.Queue, endpoint =>
+            {
+                endpoint.ConfigureConsumeTopology = false;
+                endpoint.PublishFaults = false;
+                endpoint.PrefetchCount = Prefetch;
+                endpoint.ConcurrentMessageLimit = Consumers;
+                endpoint.ConfigureReceive(pipe => pipe.UseFilter(listener.Filter));
+            });
     }
-
-    private static void Receive<TBatch>(IInMemoryBusFactoryConfigurator factory, string queue, ILogger logger, Func<TBatch, CancellationToken, ValueTask> accept)
-        where TBatch : class =>
-        factory.ReceiveEndpoint(queue, endpoint =>
-        {
-            endpoint.ConfigureConsumeTopology = false;
-            endpoint.PublishFaults = false;
-            endpoint.PrefetchCount = Prefetch;
-            endpoint.ConcurrentMessageLimit = Consumers;
-            endpoint.ConfigureReceive(pipe => pipe.UseFilter(new EnvelopeFilter<TBatch>(queue, accept, logger)));
-        });
 
     private sealed class StartObserver(TaskCompletionSource started) : IBusObserver
     {
@@ -107,5 +103,20 @@ internal sealed class BusRegistration
         public Task PreStop(IBus bus) => Task.CompletedTask;
         public Task PostStop(IBus bus) => Task.CompletedTask;
         public Task StopFaulted(IBus bus, Exception exception) => Task.CompletedTask;
+    }
+}
+
+/// <summary>Sends to a queue's exchange: nothing is published, and what nobody listens to is not kept.</summary>
+internal sealed class InMemoryEnvelopes(IServiceProvider services, BusRegistration registration) : Envelopes
+{
+    // The bus, in the making, already needs a way to send: it is looked up when there is something to send.
+    private readonly Lazy<ISagasBus> _bus = new(services.GetRequiredService<ISagasBus>);
+    private readonly ConcurrentDictionary<string, Task<ISendEndpoint>> _endpoints = new(StringComparer.Ordinal);
+
+    public override async Task SendAsync<TBatch>(string queue, TBatch batch, CancellationToken cancel)
+    {
+        if (!registration.Started.IsCompleted) await registration.Started.WaitAsync(cancel);
+        var endpoint = _endpoints.TryGetValue(queue, out var known) && !known.IsFaulted ? known : _endpoints[queue] = _bus.Value.GetSendEndpoint(new Uri("exchange:" + Uri.EscapeDataString(queue)));
+        await (await endpoint).Send(batch, cancel);
     }
 }

@@ -7,7 +7,8 @@ namespace Sagas.Participants;
 /// <param name="Participant">For whom it is.</param>
 /// <param name="Send">How its reply travels; null when somebody waits for it.</param>
 /// <param name="Asker">Who waits for the reply; null when it travels.</param>
-internal readonly record struct Work(CommandItem Item, Participant Participant, SendReplies? Send, Asker? Asker = null);
+/// <param name="Receipt">Who waits until the replies have been sent; null: nobody.</param>
+internal readonly record struct Work(CommandItem Item, Participant Participant, SendReplies? Send, Asker? Asker = null, Receipt? Receipt = null);
 
 /// <summary>Somebody in this process who waits for one reply.</summary>
 /// <param name="gone">Cancelled when nobody waits any more: the handler's time is over then.</param>
@@ -34,17 +35,21 @@ internal sealed class Lane(int concurrency, Func<Work, ValueTask> handle, TimePr
     private TaskCompletionSource? _room, _idle;
 
     /// <summary>Takes the items; waits first while too many wait already.</summary>
-    public async ValueTask AcceptAsync(IReadOnlyList<CommandItem> items, Participant participant, SendReplies? send, CancellationToken cancel, Asker? asker = null)
+    public async ValueTask AcceptAsync(IReadOnlyList<CommandItem> items, Participant participant, SendReplies? send, CancellationToken cancel, Asker? asker = null, Receipt? receipt = null)
     {
         while (true)
         {
             Task room;
             lock (_gate)
             {
-                if (_closed) return;
+                if (_closed)
+                {
+                    receipt?.GivenUp();
+                    return;
+                }
                 if (_waiting.Count < MostWaiting)
                 {
-                    for (var i = 0; i < items.Count; i++) _waiting.Enqueue(new Work(items[i], participant, send, asker));
+                    for (var i = 0; i < items.Count; i++) _waiting.Enqueue(new Work(items[i], participant, send, asker, receipt));
                     CallHelper_NeedsLock();
                     return;
                 }
@@ -59,7 +64,11 @@ internal sealed class Lane(int concurrency, Func<Work, ValueTask> handle, TimePr
     {
         lock (_gate)
         {
-            if (_closed) return;
+            if (_closed)
+            {
+                work.Receipt?.GivenUp();
+                return;
+            }
             _waiting.Enqueue(work);
             CallHelper_NeedsLock();
         }
@@ -71,6 +80,7 @@ internal sealed class Lane(int concurrency, Func<Work, ValueTask> handle, TimePr
         lock (_gate)
         {
             _closed = true;
+            foreach (var work in _waiting) work.Receipt?.GivenUp();
             _waiting.Clear();
             _room?.TrySetResult();
             _idle ??= new TaskCompletionSource(time.Continuations());

@@ -16,6 +16,9 @@ public sealed class ParticipantHost : IHostedLifecycleService, IAsyncDisposable,
     // How long a handler may take whose item states no deadline, or one that has passed already (late mail, or clocks that differ).
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(10);
 
+    // RabbitMQ closes the channel of a consumer that holds a message for half an hour.
+    private static readonly TimeSpan LongestHold = TimeSpan.FromMinutes(10);
+
     private readonly FrozenDictionary<string, Participant> _participants;
     private readonly IBarrierStore _store;
     private readonly Barrier _barrier;
@@ -35,7 +38,7 @@ public sealed class ParticipantHost : IHostedLifecycleService, IAsyncDisposable,
         _store = registry.Barrier?.Invoke(services) ?? new MemoryBarrier(registry.Retention, _time);
         _barrier = new Barrier(_store, _time);
         _participants = registry.Names.ToFrozenDictionary(name => name,
-            name => new Participant(name, registry.Bind(name, services), new Lane(registry.Concurrency, HandleAsync, _time)), StringComparer.Ordinal);
+            name => new Participant(name, registry.Bind(name, services), new Lane(registry.Concurrency, HandleItemAsync, _time)), StringComparer.Ordinal);
         if (services.GetService<DurableSagas>() is { } durable && _store is MemoryBarrier) Log.ForgetfulBarrier(_logger, durable.Store);
     }
 
@@ -59,11 +62,43 @@ public sealed class ParticipantHost : IHostedLifecycleService, IAsyncDisposable,
     /// <exception cref="ArgumentException">No such participant here.</exception>
     public async ValueTask AcceptAsync(string participant, CommandBatch batch, SendReplies send, CancellationToken cancel = default)
     {
-        if (!_participants.TryGetValue(participant, out var addressed))
-            throw new ArgumentException($"There is no participant '{participant}' in this process. Add it with AddSagaParticipants(p => p.Add<Handler>(\"{participant}\")).", nameof(participant));
+        var addressed = Addressed(participant);
         if (!_opened.Task.IsCompletedSuccessfully) await _time.Shared(_opened.Task).WaitAsync(cancel);
         await addressed.Lane.AcceptAsync(batch.Items, addressed, send, cancel);
     }
+
+    /// <summary>
+    /// Takes an envelope as <see cref="AcceptAsync"/> does, and returns when all its items are answered and their replies sent, so that a bus which delivers
+    /// again what nobody acknowledged may be told. Items whose deadline has passed (without one: after 10 s; at most 10 minutes) are waited for no longer.
+    /// </summary>
+    /// <param name="participant">For whom it is.</param>
+    /// <param name="batch">The commands.</param>
+    /// <param name="send">How replies travel. Pass the same delegate each time: replies are gathered by it and by queue.</param>
+    /// <param name="cancel">Ends the waiting.</param>
+    /// <exception cref="ArgumentException">No such participant here.</exception>
+    /// <exception cref="InvalidOperationException">An item was given up unanswered: deliver the envelope again, here or to another process.</exception>
+    public async ValueTask HandleAsync(string participant, CommandBatch batch, SendReplies send, CancellationToken cancel = default)
+    {
+        var addressed = Addressed(participant);
+        if (batch.Items.Count == 0) return;
+        if (!_opened.Task.IsCompletedSuccessfully) await _time.Shared(_opened.Task).WaitAsync(cancel);
+        var receipt = new Receipt(batch.Items.Count);
+        await addressed.Lane.AcceptAsync(batch.Items, addressed, send, cancel, receipt: receipt);
+        if (receipt.Settled.IsCompletedSuccessfully) return;
+        var patience = batch.Items.Max(Remaining);
+        try
+        {
+            await receipt.Settled.WaitAsync(patience < LongestHold ? patience : LongestHold, _time, cancel);
+        }
+        catch (TimeoutException)
+        {
+            // The engine has stopped waiting for these attempts too, and asks again.
+        }
+    }
+
+    private Participant Addressed(string participant) => _participants.TryGetValue(participant, out var addressed)
+        ? addressed
+        : throw new ArgumentException($"There is no participant '{participant}' in this process. Add it with AddSagaParticipants(p => p.Add<Handler>(\"{participant}\")).", nameof(participant));
 
     internal Participant Find(string participant) => _participants[participant];
 
@@ -129,7 +164,7 @@ public sealed class ParticipantHost : IHostedLifecycleService, IAsyncDisposable,
     public void Dispose() => DisposeAsync().AsTask().GetAwaiter().GetResult();
 
     /// <summary>One item from its turn to its reply. Never throws.</summary>
-    private ValueTask HandleAsync(Work work)
+    private ValueTask HandleItemAsync(Work work)
     {
         var item = work.Item;
         if (work.Asker is { Gone.IsCancellationRequested: true }) return ValueTask.CompletedTask;   // not begun, and nobody would hear
@@ -192,7 +227,7 @@ public sealed class ParticipantHost : IHostedLifecycleService, IAsyncDisposable,
         var key = (work.Item.ReplyTo, work.Send!);
         if (!_outboxes.TryGetValue(key, out var outbox))
             outbox = _outboxes.GetOrAdd(key, static (k, host) => new ReplyOutbox(k.ReplyTo, k.Send, host._time, host._logger, host._stop.Token), this);
-        outbox.Add(reply);
+        outbox.Add(reply, work.Receipt);
     }
 
     private TimeSpan Remaining(CommandItem item) =>

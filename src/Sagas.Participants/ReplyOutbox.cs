@@ -15,16 +15,16 @@ internal sealed class ReplyOutbox(string replyTo, SendReplies send, TimeProvider
     private const int MostItems = 256, MostBytes = 256 << 10, MostWaiting = 64 << 10, Tries = 3;
 
     private readonly Lock _gate = new();
-    private readonly Queue<ReplyItem> _waiting = new();
+    private readonly Queue<(ReplyItem Reply, Receipt? Receipt)> _waiting = new();
     private bool _sending;
     private TaskCompletionSource? _idle;
 
-    public void Add(ReplyItem reply)
+    public void Add(ReplyItem reply, Receipt? receipt = null)
     {
         lock (_gate)
         {
-            if (_waiting.Count >= MostWaiting) _waiting.Dequeue();
-            _waiting.Enqueue(reply);
+            if (_waiting.Count >= MostWaiting) _waiting.Dequeue().Receipt?.GivenUp();
+            _waiting.Enqueue((reply, receipt));
             if (_sending) return;
             _sending = true;
         }
@@ -48,6 +48,7 @@ internal sealed class ReplyOutbox(string replyTo, SendReplies send, TimeProvider
         while (true)
         {
             List<ReplyItem> items;
+            List<Receipt>? receipts = null;
             lock (_gate)
             {
                 if (_waiting.Count == 0)
@@ -58,24 +59,29 @@ internal sealed class ReplyOutbox(string replyTo, SendReplies send, TimeProvider
                     return;
                 }
                 items = new List<ReplyItem>(Math.Min(_waiting.Count, MostItems));
-                for (var bytes = 0; items.Count < MostItems && _waiting.TryPeek(out var next); items.Add(_waiting.Dequeue()))
+                for (var bytes = 0; items.Count < MostItems && _waiting.TryPeek(out var next); _waiting.Dequeue())
                 {
-                    bytes += Size(next);
+                    bytes += Size(next.Reply);
                     if (bytes > MostBytes && items.Count > 0) break;
+                    items.Add(next.Reply);
+                    if (next.Receipt is not null) (receipts ??= []).Add(next.Receipt);
                 }
             }
-            await SendAsync(new ReplyBatch(items));
+            var sent = await SendAsync(new ReplyBatch(items));
+            foreach (var receipt in receipts ?? [])
+                if (sent) receipt.Replied();
+                else receipt.GivenUp();
         }
     }
 
-    private async Task SendAsync(ReplyBatch batch)
+    private async Task<bool> SendAsync(ReplyBatch batch)
     {
         for (var attempt = 1; ; attempt++)
         {
             try
             {
                 await send(replyTo, batch, stop);
-                return;
+                return true;
             }
             catch (Exception e) when (attempt < Tries && !stop.IsCancellationRequested)
             {
@@ -92,7 +98,7 @@ internal sealed class ReplyOutbox(string replyTo, SendReplies send, TimeProvider
             catch (Exception e)
             {
                 Log.RepliesDropped(logger, batch.Items.Count, replyTo, e);
-                return;
+                return false;
             }
         }
     }

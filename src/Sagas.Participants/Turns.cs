@@ -25,7 +25,7 @@ internal sealed class Turns
             {
                 if (other.Over) continue;
                 other.Waiting ??= new Queue<Work>();
-                if (other.Waiting.Count >= MostWaiting) other.Waiting.Dequeue();
+                if (other.Waiting.Count >= MostWaiting) other.Waiting.Dequeue().Receipt?.GivenUp();
                 other.Waiting.Enqueue(work);
                 return null;
             }

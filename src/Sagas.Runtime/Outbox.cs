@@ -33,7 +33,7 @@ internal sealed class Outbox(ITransport transport, HttpTransport http, TimeProvi
             throw new NotSupportedException($"Step '{send.Step}' of saga '{saga.Id}' goes to {send.Endpoint}, which no transport of this engine reaches.");
         var item = new CommandItem(saga.Id.Value, send.Step, send.Phase, send.Attempt, bus.Command, Wire.Key(saga.Id.Value, send.Step, send.Phase),
             send.Payload, send.Deadline, transport.ReplyTo, saga.TraceParent);
-        _lanes.GetOrAdd(bus.Participant, static (name, outbox) => new Lane(outbox, name), this).Add(item);
+        _lanes.GetOrAdd(bus.Participant, static (name, outbox) => new Lane(outbox, name), this).Add(item, saga.Priority);
         Telemetry.CommandsSent.Add(1);
     }
 
@@ -46,11 +46,12 @@ internal sealed class Outbox(ITransport transport, HttpTransport http, TimeProvi
         await _stop.CancelAsync().ConfigureAwait(false);
     }
 
-    /// <summary>The commands for one destination, in the order in which they were committed.</summary>
+    /// <summary>The commands for one destination: those of the highest priority first, and among equals in the order in which they were committed.</summary>
     private sealed class Lane(Outbox outbox, string participant)
     {
         private readonly Lock _lock = new();
-        private Queue<CommandItem> _waiting = new();
+        private readonly PriorityQueue<CommandItem, (int Rank, long Number)> _waiting = new();
+        private long _number;
         private Task _sending = Task.CompletedTask;
         private bool _busy;
 
@@ -64,13 +65,13 @@ internal sealed class Outbox(ITransport transport, HttpTransport http, TimeProvi
             get { lock (_lock) return _sending; }
         }
 
-        public void Add(CommandItem item)
+        public void Add(CommandItem item, int priority)
         {
             lock (_lock)
             {
                 // The destination has not answered for so long that its attempts time out: the timers ask again.
                 if (_waiting.Count >= MaxWaiting) return;
-                _waiting.Enqueue(item);
+                _waiting.Enqueue(item, (9 - priority, _number++));
                 if (_busy) return;
                 _busy = true;
                 _sending = outbox.Run(SendAllAsync);
@@ -87,14 +88,15 @@ internal sealed class Outbox(ITransport transport, HttpTransport http, TimeProvi
             lock (_lock)
             {
                 var items = new List<CommandItem>(Math.Min(_waiting.Count, MaxItems));
-                var bytes = 0;
-                while (items.Count < MaxItems && _waiting.TryPeek(out var item))
+                var (bytes, priority) = (0, 5);
+                while (items.Count < MaxItems && _waiting.TryPeek(out var item, out var place))
                 {
                     bytes += item.Payload.Utf8.Length + 256;
                     if (items.Count > 0 && bytes > MaxBytes) break;
+                    if (items.Count == 0) priority = 9 - place.Rank;
                     items.Add(_waiting.Dequeue());
                 }
-                if (items.Count > 0) return new CommandBatch(items);
+                if (items.Count > 0) return new CommandBatch(items) { Priority = priority };
                 _busy = false;
                 return null;
             }
@@ -119,7 +121,7 @@ internal sealed class Outbox(ITransport transport, HttpTransport http, TimeProvi
                 }
                 await outbox.PauseAsync(delay).ConfigureAwait(false);
                 var now = outbox.Now;
-                envelope = new CommandBatch([.. envelope.Items.Where(item => item.Deadline > now)]);
+                envelope = envelope with { Items = [.. envelope.Items.Where(item => item.Deadline > now)] };
                 if (envelope.Items.Count == 0) return;
             }
         }

@@ -8,7 +8,11 @@ namespace Sagas;
 /// <summary>Many commands of many sagas in one bus message: <c>{"items":[…]}</c> on the queue <c>sagas.{participant}</c>.</summary>
 /// <param name="Items">The commands; an item that fails does not fail the others.</param>
 [JsonConverter(typeof(CommandBatchConverter))]
-public sealed record CommandBatch(IReadOnlyList<CommandItem> Items);
+public sealed record CommandBatch(IReadOnlyList<CommandItem> Items)
+{
+    /// <summary>The highest priority among the sagas whose commands these are, 0 to 9: for buses that deliver by it. Not part of the JSON. Default 5.</summary>
+    public int Priority { get; init; } = 5;
+}
 
 /// <summary>Many replies in one bus message: <c>{"items":[…]}</c> on the queue that the commands named in <c>replyTo</c>.</summary>
 /// <param name="Items">The replies.</param>

@@ -5,7 +5,6 @@ using MassTransit;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
-using Microsoft.Extensions.Logging.Abstractions;
 using Sagas.MassTransit;
 using Sagas.Participants;
 using Sagas.Runtime;
@@ -106,7 +105,7 @@ public sealed class InMemoryBusTests
         public async Task StartAsync()
         {
             var connected = Host.Services.GetRequiredService<ISagasBus>().ConnectReceiveEndpoint("sagas.replies.test", endpoint =>
-                endpoint.ConfigureReceive(pipe => pipe.UseFilter(new EnvelopeFilter<ReplyBatch>("test", (batch, cancel) => _replies.Writer.WriteAsync(batch, cancel), NullLogger.Instance))));
+                endpoint.ConfigureReceive(pipe => pipe.UseFilter(new EnvelopeFilter<ReplyBatch>("test", (batch, cancel) => _replies.Writer.WriteAsync(batch, cancel), (_, _, _) => Task.CompletedTask, (_, _) => Task.CompletedTask, new Deliveries()))));
             await Host.StartAsync();
             await connected.Ready.WaitAsync(Soon);
         }

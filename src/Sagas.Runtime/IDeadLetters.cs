@@ -1,0 +1,33 @@
+namespace Sagas.Runtime;
+
+/// <summary>Envelopes that could not be read, kept aside by a bus that can keep them. None is registered where the bus cannot.</summary>
+public interface IDeadLetters
+{
+    /// <summary>The oldest of them, at most <paramref name="limit"/>, and how many there are.</summary>
+    /// <exception cref="BusUnavailableException">The bus does not answer.</exception>
+    Task<DeadLetterPage> ListAsync(int limit, CancellationToken cancel);
+
+    /// <summary>Puts one back on the queue where it was found; false: there is none of that id.</summary>
+    /// <exception cref="BusUnavailableException">The bus does not answer: whether it was put back is unknown.</exception>
+    Task<bool> ReplayAsync(string id, CancellationToken cancel);
+
+    /// <summary>Throws one away; false: there is none of that id.</summary>
+    /// <exception cref="BusUnavailableException">The bus does not answer: whether it is gone is unknown.</exception>
+    Task<bool> DiscardAsync(string id, CancellationToken cancel);
+}
+
+/// <summary>An envelope that could not be read.</summary>
+/// <param name="Id">Names it for a replay.</param>
+/// <param name="Queue">Where it was found.</param>
+/// <param name="At">When it was put aside.</param>
+/// <param name="Reason">What is wrong with it.</param>
+/// <param name="Body">Its bytes.</param>
+public sealed record DeadLetter(string Id, string Queue, DateTimeOffset At, string Reason, ReadOnlyMemory<byte> Body);
+
+/// <summary>Some dead letters.</summary>
+/// <param name="Count">How many there are in all.</param>
+/// <param name="Items">The oldest of them.</param>
+public sealed record DeadLetterPage(long Count, IReadOnlyList<DeadLetter> Items);
+
+/// <summary>The bus does not answer.</summary>
+public sealed class BusUnavailableException(string message, Exception? inner = null) : Exception(message, inner);

@@ -1,0 +1,163 @@
+using System.Diagnostics;
+using System.Text;
+using RabbitMQ.Client;
+using RabbitMQ.Client.Exceptions;
+
+namespace Sagas.Tests.MassTransit;
+
+/// <summary>A RabbitMQ of the tests' own: its own ports, node name, name server, data and home, so that it stands beside any other.</summary>
+internal sealed class RabbitServer : IAsyncDisposable
+{
+    private readonly string _directory = Directory.CreateTempSubdirectory("sagas-rabbit-").FullName;
+    private readonly Dictionary<string, string> _environment;
+    private readonly int _names;
+    private ServerProcess? _nameServer, _process;
+
+    private RabbitServer(int port, int distribution, int names)
+    {
+        (Port, _names) = (port, names);
+        File.WriteAllText(Path.Combine(_directory, "plugins"), "[].");
+        File.WriteAllText(Path.Combine(_directory, "rabbitmq.conf"), "");
+        _environment = new Dictionary<string, string>
+        {
+            ["HOME"] = _directory,                          // the cookie
+            ["RABBITMQ_NODENAME"] = $"sagas{port}@localhost",
+            ["RABBITMQ_NODE_IP_ADDRESS"] = "127.0.0.1",
+            ["RABBITMQ_NODE_PORT"] = $"{port}",
+            ["RABBITMQ_DIST_PORT"] = $"{distribution}",
+            ["ERL_EPMD_PORT"] = $"{names}",
+            ["ERL_EPMD_ADDRESS"] = "127.0.0.1",
+            ["RABBITMQ_MNESIA_BASE"] = Path.Combine(_directory, "data"),
+            ["RABBITMQ_LOG_BASE"] = _directory,
+            ["RABBITMQ_LOGS"] = "-",
+            ["RABBITMQ_ENABLED_PLUGINS_FILE"] = Path.Combine(_directory, "plugins"),
+            ["RABBITMQ_CONFIG_FILE"] = Path.Combine(_directory, "rabbitmq"),
+            ["RABBITMQ_PID_FILE"] = Path.Combine(_directory, "pid"),
+            ["RABBITMQ_ALLOW_INPUT"] = "1",                 // or else a shell stands between, and what it started survives it
+            ["RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS"] = "-noinput",
+        };
+    }
+
+    public int Port { get; }
+
+    public string Url => $"amqp://127.0.0.1:{Port}";
+
+    /// <summary>The server that tests share; each uses names of its own.</summary>
+    public static Task<RabbitServer> SharedAsync() => Servers.ShareAsync("rabbitmq", StartAsync);
+
+    /// <summary>The server that tests break, one after the other, and mend. Starting one takes seconds.</summary>
+    public static Task<RabbitServer> ToBreakAsync() => Servers.ShareAsync("rabbitmq to break", StartAsync);
+
+    /// <summary>A server of one's own; dispose it.</summary>
+    public static async Task<RabbitServer> StartAsync()
+    {
+        for (var attempt = 1; ; attempt++)
+        {
+            var ports = Servers.FreePorts(3);
+            var server = new RabbitServer(ports[0], ports[1], ports[2]);
+            try
+            {
+                server._nameServer = await ServerProcess.StartAsync("epmd", ["-d", "-port", $"{server._names}", "-address", "127.0.0.1"], "epmd running");
+                await server.BeginAsync();
+                return server;
+            }
+            catch (InvalidOperationException) when (attempt < 3)
+            {
+                // Somebody took a port meanwhile.
+                await server.DisposeAsync();
+            }
+        }
+    }
+
+    /// <summary>Starts it on the data that it left.</summary>
+    public async Task BeginAsync() => _process = await ServerProcess.StartAsync(Program("rabbitmq-server"), [], "Server startup complete", _environment);
+
+    /// <summary>The last that it printed.</summary>
+    public string Output => _process?.Output ?? "";
+
+    public void Signal(string name) => _process!.Signal(name);
+
+    /// <summary>kill -9.</summary>
+    public async Task KillAsync()
+    {
+        if (_process is not null) await _process.DisposeAsync();
+        _process = null;
+    }
+
+    /// <summary>What rabbitmqctl prints.</summary>
+    public async Task<string> CtlAsync(params string[] arguments)
+    {
+        var start = new ProcessStartInfo(Program("rabbitmqctl")) { RedirectStandardOutput = true, RedirectStandardError = true };
+        foreach (var argument in (string[])["--quiet", .. arguments]) start.ArgumentList.Add(argument);
+        foreach (var (key, value) in _environment) start.Environment[key] = value;
+        using var ctl = Process.Start(start)!;
+        var error = ctl.StandardError.ReadToEndAsync();
+        var output = await ctl.StandardOutput.ReadToEndAsync();
+        await ctl.WaitForExitAsync();
+        return ctl.ExitCode == 0 ? output.Trim() : throw new InvalidOperationException($"rabbitmqctl {string.Join(' ', arguments)}: {output}{await error}");
+    }
+
+    /// <summary>The queues with that text in their names, as <c>name kind</c>, in order.</summary>
+    public async Task<string[]> QueuesAsync(string text) =>
+        [.. (await CtlAsync("list_queues", "name", "type", "--no-table-headers")).Split('\n').Where(line => line.Contains(text, StringComparison.Ordinal)).Select(line => line.Replace('\t', ' ')).Order()];
+
+    /// <summary>Returns when that queue is there and holds something.</summary>
+    public async Task HoldsAsync(string queue)
+    {
+        await using var connection = await new ConnectionFactory { Uri = new Uri(Url) }.CreateConnectionAsync();
+        while (true)
+        {
+            await using var channel = await connection.CreateChannelAsync();
+            try
+            {
+                if ((await channel.QueueDeclarePassiveAsync(queue)).MessageCount > 0) return;
+            }
+            catch (OperationInterruptedException)
+            {
+                // There is none yet.
+            }
+        }
+    }
+
+    /// <summary>Takes the first message of a queue so many times and gives it back, as consumers do that crash over it.</summary>
+    public async Task TakeAndGiveBackAsync(string queue, int times)
+    {
+        await using var connection = await new ConnectionFactory { Uri = new Uri(Url) }.CreateConnectionAsync();
+        await using var channel = await connection.CreateChannelAsync();
+        for (var taken = 0; taken < times;)
+            if (await channel.BasicGetAsync(queue, autoAck: false) is { } got)
+            {
+                await channel.BasicNackAsync(got.DeliveryTag, multiple: false, requeue: true);
+                taken++;
+            }
+    }
+
+    /// <summary>Sends a text to a queue, as any client may, as soon as it is there.</summary>
+    public async Task SendAsync(string queue, string text)
+    {
+        await using var connection = await new ConnectionFactory { Uri = new Uri(Url) }.CreateConnectionAsync();
+        await using var channel = await connection.CreateChannelAsync(new CreateChannelOptions(publisherConfirmationsEnabled: true, publisherConfirmationTrackingEnabled: true));
+        while (true)
+        {
+            try
+            {
+                await channel.BasicPublishAsync("", queue, mandatory: true, Encoding.UTF8.GetBytes(text));
+                return;
+            }
+            catch (PublishException e) when (e.IsReturn)
+            {
+                // There is none yet.
+            }
+        }
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await KillAsync();
+        if (_nameServer is not null) await _nameServer.DisposeAsync();
+        Directory.Delete(_directory, recursive: true);
+    }
+
+    // Debian's program of that name on the path changes its user first.
+    private static string Program(string name) => Path.Combine("/usr/lib/rabbitmq/bin", name) is var path && File.Exists(path) ? path : name;
+}
