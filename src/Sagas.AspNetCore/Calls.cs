@@ -126,6 +126,19 @@ internal static class Calls
             Parameters = [.. Filter, "kind", "limit"], Answers = [(200, "Waiting")], Problems = [400],
         },
         new("GET", "/api/v1/nodes", "The engine's nodes and how many sagas each owns", Reads.Nodes) { Answers = [(200, "Nodes")], Problems = [503] },
+        new("GET", "/api/v1/bus", "What waits to be sent, and the bus's queues", Buses.Find) { Answers = [(200, "Bus")] },
+        new("GET", "/api/v1/deadletters", "Messages that nobody could read, the oldest first", Buses.DeadLetters)
+        {
+            Parameters = ["limit"], Answers = [(200, "DeadLetters")], Problems = [400, 503],
+        },
+        new("POST", "/api/v1/deadletters/{id}/replay", "Put a message back on its queue", Buses.Replay)
+        {
+            Parameters = ["X-Operator"], Body = "Reason", Answers = [(200, "DeadLetterTaken")], Problems = [400, 404, 413, 415, 503],
+        },
+        new("POST", "/api/v1/deadletters/{id}/discard", "Throw a message away", Buses.Discard)
+        {
+            Parameters = ["X-Operator"], Body = "Reason", Answers = [(200, "DeadLetterTaken")], Problems = [400, 404, 413, 415, 503],
+        },
         new("GET", "/health/live", "Whether the process is up", Health.Live) { Answers = [(200, "Health")] },
         new("GET", "/health/ready", "Whether sagas can be started", Health.Ready) { Answers = [(200, "Health")], Problems = [503] },
     ];

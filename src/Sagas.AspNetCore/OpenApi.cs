@@ -34,7 +34,7 @@ internal static class OpenApi
         ["X-Operator"] = ("header", Text(), "Who asks, for the history. Default `anonymous`."),
     };
 
-    private static readonly Dictionary<string, string> PathParameters = new() { ["name"] = "The definition's name.", ["id"] = "The id of the saga, or of the operation.", ["step"] = "The step's name." };
+    private static readonly Dictionary<string, string> PathParameters = new() { ["name"] = "The definition's name.", ["id"] = "The id of the saga, of the operation, or of the dead letter.", ["step"] = "The step's name." };
 
     private static readonly Dictionary<int, string> Reasons = new()
     {
@@ -251,6 +251,10 @@ internal static class OpenApi
                 ("phase", OrNull(phase)), ("kind", OneOf(Words.WaitKinds)), ("waitingFor", OrNull(Text())), ("since", Time()), ("dueAt", OrNull(Time())), ("attempts", Whole(0)),
                 ("failures", Whole(0)), ("stuck", Flag()), ("error", error)),
             ["Nodes"] = Object(("items", Many(Object(("id", Text()), ("startedAt", Time()), ("heartbeatAt", Time()), ("alive", new JsonObject { ["type"] = "boolean" }), ("sagas", Whole(0)))))),
+            ["Bus"] = Object(("bus", Text()), ("status", OneOf("good", "held")), ("detail", OrNull(Text())), ("outgoing", Many(Object(("destination", Text()), ("waiting", Whole(0))))),
+                ("queues", Many(Object(("name", Text()), ("messages", Whole(0)), ("consumers", Whole(0)))))),
+            ["DeadLetters"] = Object(("count", Whole(0)), ("items", Many(Object(("id", Text()), ("queue", Text()), ("at", Time()), ("reason", Text()), ("bytes", Whole(0)), ("body", Text()))))),
+            ["DeadLetterTaken"] = Object(("id", Text()), ("status", OneOf("replayed", "discarded"))),
             ["Missed"] = Object(("count", Whole(1))),
             ["Definitions"] = Object(("items", Many(Ref("DefinitionSummary")))),
             ["DefinitionSummary"] = Object(definition),

@@ -1,4 +1,4 @@
-// The standalone host: REST, documentation, the dashboard, the journal or Redis, and definitions in JSON. Configuration, nothing else.
+// The standalone host: REST, documentation, the dashboard, the journal or Redis, RabbitMQ, and definitions in JSON. Configuration, nothing else.
 //
 //   dotnet run --project src/Sagas.Server -- --urls http://127.0.0.1:5080 --Sagas:Journal:Path data
 
@@ -8,6 +8,7 @@ using Microsoft.AspNetCore.Hosting.Server.Features;
 using Microsoft.Extensions.Configuration.Memory;
 using Microsoft.Extensions.Options;
 using Sagas.AspNetCore;
+using Sagas.MassTransit;
 using Sagas.Redis;
 using Sagas.Runtime;
 using Sagas.Server;
@@ -35,6 +36,7 @@ try
         {
             if (journal.Path.Length == 0) journal.Path = ServerOptions.DefaultJournal;
         });
+        if (!string.IsNullOrWhiteSpace(builder.Configuration["Sagas:RabbitMq:Url"])) sagas.UseRabbitMq();
     });
 
     await using var app = builder.Build();

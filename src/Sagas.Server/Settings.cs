@@ -2,6 +2,7 @@ using System.Collections;
 using System.ComponentModel.DataAnnotations;
 using System.Globalization;
 using System.Reflection;
+using Sagas.MassTransit;
 using Sagas.Redis;
 using Sagas.Runtime;
 
@@ -19,6 +20,7 @@ internal sealed record Setting(string Key, PropertyInfo Property, object? Defaul
     public string Expected => (Of<RangeAttribute>(), Property.PropertyType) switch
     {
         ({ } range, _) => string.Create(CultureInfo.InvariantCulture, $"a whole number from {range.Minimum} to {range.Maximum}"),
+        (_, { IsEnum: true } type) => string.Join(" or ", Enum.GetNames(type)).ToLowerInvariant(),
         (_, { } type) when type == typeof(bool) => "true or false",
         (_, { } type) when type == typeof(TimeSpan) => "a time longer than none as [days.]hours:minutes:seconds, such as 00:00:10 or 7.00:00:00",
         (_, { } type) when type == typeof(Uri) => "an absolute http or https URL",
@@ -29,6 +31,7 @@ internal sealed record Setting(string Key, PropertyInfo Property, object? Defaul
     public bool Takes(string value)
     {
         var type = Property.PropertyType;
+        if (type.IsEnum) return Enum.TryParse(type, value, ignoreCase: true, out var word) && Enum.IsDefined(type, word!);
         if (type == typeof(bool)) return bool.TryParse(value, out _);
         if (type == typeof(TimeSpan)) return TimeSpan.TryParse(value, CultureInfo.InvariantCulture, out var time) && time > TimeSpan.Zero;
         if (type == typeof(Uri)) return Uri.TryCreate(value, UriKind.Absolute, out var url) && url.Scheme is "http" or "https";
@@ -45,7 +48,7 @@ internal static class Settings
     public static readonly IReadOnlyList<Setting> All =
     [
         .. Of("Sagas", new ServerOptions()), .. Of("Sagas", new SagasOptions()), .. Of("Sagas:Journal", new JournalStoreOptions { Path = ServerOptions.DefaultJournal }),
-        .. Of("Sagas:Redis", new RedisOptions()),
+        .. Of("Sagas:Redis", new RedisOptions()), .. Of("Sagas:RabbitMq", new RabbitMqOptions()),
     ];
 
     /// <summary>What is wrong in the section <c>Sagas</c>: each with key, value and what is expected.</summary>

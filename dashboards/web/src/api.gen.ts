@@ -548,7 +548,7 @@ export interface paths {
                 };
                 header?: never;
                 path: {
-                    /** @description The id of the saga, or of the operation. */
+                    /** @description The id of the saga, of the operation, or of the dead letter. */
                     id: string;
                 };
                 cookie?: never;
@@ -623,7 +623,7 @@ export interface paths {
                 query?: never;
                 header?: never;
                 path: {
-                    /** @description The id of the saga, or of the operation. */
+                    /** @description The id of the saga, of the operation, or of the dead letter. */
                     id: string;
                 };
                 cookie?: never;
@@ -703,7 +703,7 @@ export interface paths {
                 };
                 header?: never;
                 path: {
-                    /** @description The id of the saga, or of the operation. */
+                    /** @description The id of the saga, of the operation, or of the dead letter. */
                     id: string;
                 };
                 cookie?: never;
@@ -778,7 +778,7 @@ export interface paths {
                 query?: never;
                 header?: never;
                 path: {
-                    /** @description The id of the saga, or of the operation. */
+                    /** @description The id of the saga, of the operation, or of the dead letter. */
                     id: string;
                 };
                 cookie?: never;
@@ -947,7 +947,7 @@ export interface paths {
                     "X-Operator"?: string;
                 };
                 path: {
-                    /** @description The id of the saga, or of the operation. */
+                    /** @description The id of the saga, of the operation, or of the dead letter. */
                     id: string;
                 };
                 cookie?: never;
@@ -1065,7 +1065,7 @@ export interface paths {
                     "X-Operator"?: string;
                 };
                 path: {
-                    /** @description The id of the saga, or of the operation. */
+                    /** @description The id of the saga, of the operation, or of the dead letter. */
                     id: string;
                 };
                 cookie?: never;
@@ -1183,7 +1183,7 @@ export interface paths {
                     "X-Operator"?: string;
                 };
                 path: {
-                    /** @description The id of the saga, or of the operation. */
+                    /** @description The id of the saga, of the operation, or of the dead letter. */
                     id: string;
                 };
                 cookie?: never;
@@ -1301,7 +1301,7 @@ export interface paths {
                     "X-Operator"?: string;
                 };
                 path: {
-                    /** @description The id of the saga, or of the operation. */
+                    /** @description The id of the saga, of the operation, or of the dead letter. */
                     id: string;
                 };
                 cookie?: never;
@@ -1419,7 +1419,7 @@ export interface paths {
                     "X-Operator"?: string;
                 };
                 path: {
-                    /** @description The id of the saga, or of the operation. */
+                    /** @description The id of the saga, of the operation, or of the dead letter. */
                     id: string;
                 };
                 cookie?: never;
@@ -1537,7 +1537,7 @@ export interface paths {
                     "X-Operator"?: string;
                 };
                 path: {
-                    /** @description The id of the saga, or of the operation. */
+                    /** @description The id of the saga, of the operation, or of the dead letter. */
                     id: string;
                     /** @description The step's name. */
                     step: string;
@@ -1659,7 +1659,7 @@ export interface paths {
                 };
                 header?: never;
                 path: {
-                    /** @description The id of the saga, or of the operation. */
+                    /** @description The id of the saga, of the operation, or of the dead letter. */
                     id: string;
                     /** @description The step's name. */
                     step: string;
@@ -1932,7 +1932,7 @@ export interface paths {
                 query?: never;
                 header?: never;
                 path: {
-                    /** @description The id of the saga, or of the operation. */
+                    /** @description The id of the saga, of the operation, or of the dead letter. */
                     id: string;
                 };
                 cookie?: never;
@@ -2003,7 +2003,7 @@ export interface paths {
                     "X-Operator"?: string;
                 };
                 path: {
-                    /** @description The id of the saga, or of the operation. */
+                    /** @description The id of the saga, of the operation, or of the dead letter. */
                     id: string;
                 };
                 cookie?: never;
@@ -2789,6 +2789,317 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/bus": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What waits to be sent, and the bus's queues */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Bus"];
+                    };
+                };
+                /** @description Any other error. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/deadletters": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Messages that nobody could read, the oldest first */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description The most items. Default 50. */
+                    limit?: number;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["DeadLetters"];
+                    };
+                };
+                /** @description Something in the request does not fit; `detail` names it. */
+                400: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The store does not answer; see Retry-After. */
+                503: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Any other error. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/deadletters/{id}/replay": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Put a message back on its queue */
+        post: {
+            parameters: {
+                query?: never;
+                header?: {
+                    /** @description Who asks, for the history. Default `anonymous`. */
+                    "X-Operator"?: string;
+                };
+                path: {
+                    /** @description The id of the saga, of the operation, or of the dead letter. */
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["Reason"];
+                };
+            };
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["DeadLetterTaken"];
+                    };
+                };
+                /** @description Something in the request does not fit; `detail` names it. */
+                400: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Not there. */
+                404: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Over 256 KiB (a definition: 1 MiB, a batch: 16 MiB). */
+                413: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Not JSON. */
+                415: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The store does not answer; see Retry-After. */
+                503: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Any other error. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/deadletters/{id}/discard": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Throw a message away */
+        post: {
+            parameters: {
+                query?: never;
+                header?: {
+                    /** @description Who asks, for the history. Default `anonymous`. */
+                    "X-Operator"?: string;
+                };
+                path: {
+                    /** @description The id of the saga, of the operation, or of the dead letter. */
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["Reason"];
+                };
+            };
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["DeadLetterTaken"];
+                    };
+                };
+                /** @description Something in the request does not fit; `detail` names it. */
+                400: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Not there. */
+                404: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Over 256 KiB (a definition: 1 MiB, a batch: 16 MiB). */
+                413: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Not JSON. */
+                415: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The store does not answer; see Retry-After. */
+                503: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Any other error. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/health/live": {
         parameters: {
             query?: never;
@@ -3321,6 +3632,38 @@ export interface components {
                 alive: boolean;
                 sagas: number;
             }[];
+        };
+        Bus: {
+            bus: string;
+            /** @enum {string} */
+            status: "good" | "held";
+            detail: string | null;
+            outgoing: {
+                destination: string;
+                waiting: number;
+            }[];
+            queues: {
+                name: string;
+                messages: number;
+                consumers: number;
+            }[];
+        };
+        DeadLetters: {
+            count: number;
+            items: {
+                id: string;
+                queue: string;
+                /** Format: date-time */
+                at: string;
+                reason: string;
+                bytes: number;
+                body: string;
+            }[];
+        };
+        DeadLetterTaken: {
+            id: string;
+            /** @enum {string} */
+            status: "replayed" | "discarded";
         };
         Missed: {
             count: number;
