@@ -34,13 +34,13 @@ internal static class OpenApi
         ["X-Operator"] = ("header", Text(), "Who asks, for the history. Default `anonymous`."),
     };
 
-    private static readonly Dictionary<string, string> PathParameters = new() { ["name"] = "The definition's name.", ["id"] = "The id of the saga, or of the operation.", ["step"] = "The step's name." };
+    private static readonly Dictionary<string, string> PathParameters = new() { ["name"] = "The definition's name.", ["id"] = "The id of the saga, of the operation, or of the dead letter.", ["step"] = "The step's name." };
 
     private static readonly Dictionary<int, string> Reasons = new()
     {
         [400] = "Something in the request does not fit; `detail` names it.", [404] = "Not there.", [409] = "The state of the saga, the operation or the definitions does not allow it.",
         [413] = "Over 256 KiB (a definition: 1 MiB, a batch: 16 MiB).", [415] = "Not JSON.", [422] = "The id was used before with another definition or input.",
-        [429] = "The engine is full; see Retry-After.", [503] = "The store does not answer; see Retry-After.",
+        [429] = "The engine is full; see Retry-After.", [503] = "The store, or for dead letters the bus, does not answer; see Retry-After.",
     };
 
     /// <summary>The document, for an API that stands at <paramref name="root"/>.</summary>
@@ -251,6 +251,9 @@ internal static class OpenApi
                 ("phase", OrNull(phase)), ("kind", OneOf(Words.WaitKinds)), ("waitingFor", OrNull(Text())), ("since", Time()), ("dueAt", OrNull(Time())), ("attempts", Whole(0)),
                 ("failures", Whole(0)), ("stuck", Flag()), ("error", error)),
             ["Nodes"] = Object(("items", Many(Object(("id", Text()), ("startedAt", Time()), ("heartbeatAt", Time()), ("alive", new JsonObject { ["type"] = "boolean" }), ("sagas", Whole(0)))))),
+            ["DeadLetters"] = Object(("kept", Flag()), ("count", Whole(0)),
+                ("items", Many(Object(("id", Text()), ("queue", Text()), ("at", Time()), ("reason", Text()), ("bytes", Whole(0)), ("body", Text()))))),
+            ["DeadLetterAsked"] = Object(("id", Text())),
             ["Missed"] = Object(("count", Whole(1))),
             ["Definitions"] = Object(("items", Many(Ref("DefinitionSummary")))),
             ["DefinitionSummary"] = Object(definition),

@@ -1,4 +1,4 @@
-// The standalone host: REST, documentation, the dashboard, the journal or Redis, and definitions in JSON. Configuration, nothing else.
+// The standalone host: REST, documentation, the dashboard, the journal or Redis, RabbitMQ if wanted, and definitions in JSON. Configuration, nothing else.
 //
 //   dotnet run --project src/Sagas.Server -- --urls http://127.0.0.1:5080 --Sagas:Journal:Path data
 
@@ -8,6 +8,7 @@ using Microsoft.AspNetCore.Hosting.Server.Features;
 using Microsoft.Extensions.Configuration.Memory;
 using Microsoft.Extensions.Options;
 using Sagas.AspNetCore;
+using Sagas.MassTransit;
 using Sagas.Redis;
 using Sagas.Runtime;
 using Sagas.Server;
@@ -28,8 +29,10 @@ try
     if (Settings.NamesNoAddress(builder.Configuration)) builder.WebHost.UseUrls(ServerOptions.DefaultUrl);
     if (!server.AllowRemote) Loopback.Only(builder.Services);
     var redis = builder.Configuration["Sagas:Redis:Connection"];
+    var hasBus = builder.Configuration.GetSection("Sagas:RabbitMq").Exists();
     builder.Services.AddSagas(sagas =>
     {
+        if (hasBus) sagas.UseRabbitMq();
         if (!string.IsNullOrWhiteSpace(redis)) sagas.UseRedis();
         else sagas.UseJournal(journal =>
         {
@@ -43,7 +46,8 @@ try
     await app.StartAsync();
     var store = string.IsNullOrWhiteSpace(redis) ? $"journal in {Path.GetFullPath(app.Services.GetRequiredService<IOptions<JournalStoreOptions>>().Value.Path)}"
         : $"state in Redis, node {app.Services.GetRequiredService<IOptions<SagasOptions>>().Value.Node}";
-    Console.WriteLine($"Sagas listens at {string.Join(" and ", app.Urls)}   ({store}; the dashboard at /, the API at /swagger)");
+    var bus = hasBus ? $"; RabbitMQ at {app.Services.GetRequiredService<IOptions<RabbitMqOptions>>().Value}" : "";
+    Console.WriteLine($"Sagas listens at {string.Join(" and ", app.Urls)}   ({store}{bus}; the dashboard at /, the API at /swagger)");
     await app.WaitForShutdownAsync();
     return 0;
 }
