@@ -1,4 +1,5 @@
 using Microsoft.AspNetCore.Http;
+using Sagas.Runtime;
 
 namespace Sagas.AspNetCore;
 
@@ -127,18 +128,12 @@ internal static class Calls
         },
         new("GET", "/api/v1/nodes", "The engine's nodes and how many sagas each owns", Reads.Nodes) { Answers = [(200, "Nodes")], Problems = [503] },
         new("GET", "/api/v1/bus", "What waits to be sent, and the bus's queues", Buses.Find) { Answers = [(200, "Bus")] },
-        new("GET", "/api/v1/deadletters", "Messages that nobody could read, the oldest first", Buses.DeadLetters)
+        new("GET", "/api/v1/deadletters", "Messages from the bus that nobody could read, the oldest first", DeadLetters.List)
         {
             Parameters = ["limit"], Answers = [(200, "DeadLetters")], Problems = [400, 503],
         },
-        new("POST", "/api/v1/deadletters/{id}/replay", "Put a message back on its queue", Buses.Replay)
-        {
-            Parameters = ["X-Operator"], Body = "Reason", Answers = [(200, "DeadLetterTaken")], Problems = [400, 404, 413, 415, 503],
-        },
-        new("POST", "/api/v1/deadletters/{id}/discard", "Throw a message away", Buses.Discard)
-        {
-            Parameters = ["X-Operator"], Body = "Reason", Answers = [(200, "DeadLetterTaken")], Problems = [400, 404, 413, 415, 503],
-        },
+        DeadLetter("replay", "Put a dead letter back on its queue", "replayed", static (kept, id, cancel) => kept.ReplayAsync(id, cancel)),
+        DeadLetter("discard", "Throw a dead letter away", "discarded", static (kept, id, cancel) => kept.DiscardAsync(id, cancel)),
         new("GET", "/health/live", "Whether the process is up", Health.Live) { Answers = [(200, "Health")] },
         new("GET", "/health/ready", "Whether sagas can be started", Health.Ready) { Answers = [(200, "Health")], Problems = [503] },
     ];
@@ -147,5 +142,11 @@ internal static class Calls
         new("POST", $"/api/v1/sagas/{{id}}/{word}", summary, http => Operators.Ask(http, request))
         {
             Parameters = ["X-Operator"], Body = "Reason", Answers = [(202, "Saga")], Problems = [400, 404, 409, 413, 415, 429, 503],
+        };
+
+    private static Call DeadLetter(string word, string summary, string done, Func<IDeadLetters, string, CancellationToken, Task<bool>> ask) =>
+        new("POST", $"/api/v1/deadletters/{{id}}/{word}", summary, http => DeadLetters.Ask(http, done, ask))
+        {
+            Parameters = ["X-Operator"], Body = "Reason", Answers = [(202, "DeadLetterAsked")], Problems = [400, 404, 413, 415, 503],
         };
 }

@@ -40,7 +40,7 @@ internal static class OpenApi
     {
         [400] = "Something in the request does not fit; `detail` names it.", [404] = "Not there.", [409] = "The state of the saga, the operation or the definitions does not allow it.",
         [413] = "Over 256 KiB (a definition: 1 MiB, a batch: 16 MiB).", [415] = "Not JSON.", [422] = "The id was used before with another definition or input.",
-        [429] = "The engine is full; see Retry-After.", [503] = "The store does not answer; see Retry-After.",
+        [429] = "The engine is full; see Retry-After.", [503] = "The store, or for dead letters the bus, does not answer; see Retry-After.",
     };
 
     /// <summary>The document, for an API that stands at <paramref name="root"/>.</summary>
@@ -253,8 +253,9 @@ internal static class OpenApi
             ["Nodes"] = Object(("items", Many(Object(("id", Text()), ("startedAt", Time()), ("heartbeatAt", Time()), ("alive", new JsonObject { ["type"] = "boolean" }), ("sagas", Whole(0)))))),
             ["Bus"] = Object(("bus", Text()), ("status", OneOf("good", "held")), ("detail", OrNull(Text())), ("outgoing", Many(Object(("destination", Text()), ("waiting", Whole(0))))),
                 ("queues", Many(Object(("name", Text()), ("messages", Whole(0)), ("consumers", Whole(0)))))),
-            ["DeadLetters"] = Object(("count", Whole(0)), ("items", Many(Object(("id", Text()), ("queue", Text()), ("at", Time()), ("reason", Text()), ("bytes", Whole(0)), ("body", Text()))))),
-            ["DeadLetterTaken"] = Object(("id", Text()), ("status", OneOf("replayed", "discarded"))),
+            ["DeadLetters"] = Object(("kept", Flag()), ("count", Whole(0)),
+                ("items", Many(Object(("id", Text()), ("queue", Text()), ("at", Time()), ("reason", Text()), ("bytes", Whole(0)), ("body", Text()))))),
+            ["DeadLetterAsked"] = Object(("id", Text())),
             ["Missed"] = Object(("count", Whole(1))),
             ["Definitions"] = Object(("items", Many(Ref("DefinitionSummary")))),
             ["DefinitionSummary"] = Object(definition),

@@ -59,11 +59,6 @@ internal sealed record Problem(string Name, string Title, int Status, string Det
     public static Problem UnknownOperation(string id) =>
         new("unknown-operation", "Unknown operation", 404, $"There is no operation '{Short(id)}', or it ended longer ago than sagas are kept. GET /api/v1/operations lists them.");
 
-    public static Problem UnknownDeadLetter(string id) =>
-        new("unknown-dead-letter", "Unknown dead letter", 404, $"There is no dead letter '{Short(id)}': it was replayed or discarded, or the bus keeps none. GET /api/v1/deadletters lists them.");
-
-    public static Problem BusDown(string detail) => new("bus-unavailable", "Bus unavailable", 503, detail) { RetryAfter = 5 };
-
     public static Problem OperationEnded(Operation operation) =>
         new("wrong-state", "Wrong state", 409, $"Operation '{operation.Id}' has ended ({(operation.Status == OperationStatus.Done ? "done" : "cancelled")}): there is nothing to stop. Start another to undo what it did.");
 
@@ -96,6 +91,11 @@ internal sealed record Problem(string Name, string Title, int Status, string Det
 
     public static Problem StoreDown() =>
         new("store-unavailable", "Store unavailable", 503, "The store cannot say whether this happened. Repeat with the same id; a repeat never starts a second saga.") { RetryAfter = 5 };
+
+    public static Problem BusDown(string detail) => new("bus-unavailable", "Bus unavailable", 503, detail) { RetryAfter = 5 };
+
+    public static Problem UnknownDeadLetter(string id) =>
+        new("unknown-dead-letter", "Unknown dead letter", 404, $"There is no dead letter '{Short(id)}': it was replayed or discarded, or it never was. GET /api/v1/deadletters lists them.");
 
     public static Problem NotReady(string detail) => new("not-ready", "Not ready", 503, detail) { RetryAfter = 5 };
 

@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using System.Globalization;
 using MassTransit;
 using MassTransit.RabbitMqTransport;
+using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Diagnostics.HealthChecks;
@@ -50,7 +51,15 @@ public static class RabbitMqBusExtensions
         services.AddSingleton(registration);
         // Before what the caller configures: code wins over configuration.
         services.Insert(0, ServiceDescriptor.Singleton<IConfigureOptions<RabbitMqOptions>>(provider =>
-            new NamedConfigureFromConfigurationOptions<RabbitMqOptions>(Options.DefaultName, provider.GetRequiredService<Microsoft.Extensions.Configuration.IConfiguration>().GetSection("Sagas:RabbitMq"))));
+        {
+            var section = provider.GetRequiredService<IConfiguration>().GetSection("Sagas:RabbitMq");
+            return new ConfigureNamedOptions<RabbitMqOptions>(Options.DefaultName, options =>
+            {
+                section.Bind(options);
+                // Several in one text; the binder itself takes only a list.
+                foreach (var host in section["Hosts"]?.Split(';', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries) ?? []) options.Hosts.Add(host);
+            });
+        }));
         services.AddOptions<RabbitMqOptions>().ValidateDataAnnotations().ValidateOnStart();
         services.AddSingleton<IValidateOptions<RabbitMqOptions>, RabbitMqOptionsCheck>();
         services.TryAddSingleton(TimeProvider.System);

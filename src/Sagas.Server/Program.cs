@@ -1,4 +1,4 @@
-// The standalone host: REST, documentation, the dashboard, the journal or Redis, RabbitMQ, and definitions in JSON. Configuration, nothing else.
+// The standalone host: REST, documentation, the dashboard, the journal or Redis, RabbitMQ if wanted, and definitions in JSON. Configuration, nothing else.
 //
 //   dotnet run --project src/Sagas.Server -- --urls http://127.0.0.1:5080 --Sagas:Journal:Path data
 
@@ -29,14 +29,15 @@ try
     if (Settings.NamesNoAddress(builder.Configuration)) builder.WebHost.UseUrls(ServerOptions.DefaultUrl);
     if (!server.AllowRemote) Loopback.Only(builder.Services);
     var redis = builder.Configuration["Sagas:Redis:Connection"];
+    var hasBus = builder.Configuration.GetSection("Sagas:RabbitMq").Exists();
     builder.Services.AddSagas(sagas =>
     {
+        if (hasBus) sagas.UseRabbitMq();
         if (!string.IsNullOrWhiteSpace(redis)) sagas.UseRedis();
         else sagas.UseJournal(journal =>
         {
             if (journal.Path.Length == 0) journal.Path = ServerOptions.DefaultJournal;
         });
-        if (!string.IsNullOrWhiteSpace(builder.Configuration["Sagas:RabbitMq:Url"])) sagas.UseRabbitMq();
     });
 
     await using var app = builder.Build();
@@ -45,7 +46,8 @@ try
     await app.StartAsync();
     var store = string.IsNullOrWhiteSpace(redis) ? $"journal in {Path.GetFullPath(app.Services.GetRequiredService<IOptions<JournalStoreOptions>>().Value.Path)}"
         : $"state in Redis, node {app.Services.GetRequiredService<IOptions<SagasOptions>>().Value.Node}";
-    Console.WriteLine($"Sagas listens at {string.Join(" and ", app.Urls)}   ({store}; the dashboard at /, the API at /swagger)");
+    var bus = hasBus ? $"; RabbitMQ at {app.Services.GetRequiredService<IOptions<RabbitMqOptions>>().Value}" : "";
+    Console.WriteLine($"Sagas listens at {string.Join(" and ", app.Urls)}   ({store}{bus}; the dashboard at /, the API at /swagger)");
     await app.WaitForShutdownAsync();
     return 0;
 }

@@ -118,7 +118,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The store does not answer; see Retry-After. */
+                /** @description The store, or for dead letters the bus, does not answer; see Retry-After. */
                 503: {
                     headers: {
                         [name: string]: unknown;
@@ -232,7 +232,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The store does not answer; see Retry-After. */
+                /** @description The store, or for dead letters the bus, does not answer; see Retry-After. */
                 503: {
                     headers: {
                         [name: string]: unknown;
@@ -314,7 +314,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The store does not answer; see Retry-After. */
+                /** @description The store, or for dead letters the bus, does not answer; see Retry-After. */
                 503: {
                     headers: {
                         [name: string]: unknown;
@@ -426,7 +426,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The store does not answer; see Retry-After. */
+                /** @description The store, or for dead letters the bus, does not answer; see Retry-After. */
                 503: {
                     headers: {
                         [name: string]: unknown;
@@ -504,7 +504,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The store does not answer; see Retry-After. */
+                /** @description The store, or for dead letters the bus, does not answer; see Retry-After. */
                 503: {
                     headers: {
                         [name: string]: unknown;
@@ -582,7 +582,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The store does not answer; see Retry-After. */
+                /** @description The store, or for dead letters the bus, does not answer; see Retry-After. */
                 503: {
                     headers: {
                         [name: string]: unknown;
@@ -657,7 +657,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The store does not answer; see Retry-After. */
+                /** @description The store, or for dead letters the bus, does not answer; see Retry-After. */
                 503: {
                     headers: {
                         [name: string]: unknown;
@@ -737,7 +737,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The store does not answer; see Retry-After. */
+                /** @description The store, or for dead letters the bus, does not answer; see Retry-After. */
                 503: {
                     headers: {
                         [name: string]: unknown;
@@ -821,7 +821,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The store does not answer; see Retry-After. */
+                /** @description The store, or for dead letters the bus, does not answer; see Retry-After. */
                 503: {
                     headers: {
                         [name: string]: unknown;
@@ -1021,7 +1021,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The store does not answer; see Retry-After. */
+                /** @description The store, or for dead letters the bus, does not answer; see Retry-After. */
                 503: {
                     headers: {
                         [name: string]: unknown;
@@ -1139,7 +1139,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The store does not answer; see Retry-After. */
+                /** @description The store, or for dead letters the bus, does not answer; see Retry-After. */
                 503: {
                     headers: {
                         [name: string]: unknown;
@@ -1257,7 +1257,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The store does not answer; see Retry-After. */
+                /** @description The store, or for dead letters the bus, does not answer; see Retry-After. */
                 503: {
                     headers: {
                         [name: string]: unknown;
@@ -1375,7 +1375,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The store does not answer; see Retry-After. */
+                /** @description The store, or for dead letters the bus, does not answer; see Retry-After. */
                 503: {
                     headers: {
                         [name: string]: unknown;
@@ -1493,7 +1493,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The store does not answer; see Retry-After. */
+                /** @description The store, or for dead letters the bus, does not answer; see Retry-After. */
                 503: {
                     headers: {
                         [name: string]: unknown;
@@ -1613,7 +1613,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The store does not answer; see Retry-After. */
+                /** @description The store, or for dead letters the bus, does not answer; see Retry-After. */
                 503: {
                     headers: {
                         [name: string]: unknown;
@@ -1735,7 +1735,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The store does not answer; see Retry-After. */
+                /** @description The store, or for dead letters the bus, does not answer; see Retry-After. */
                 503: {
                     headers: {
                         [name: string]: unknown;
@@ -1801,7 +1801,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The store does not answer; see Retry-After. */
+                /** @description The store, or for dead letters the bus, does not answer; see Retry-After. */
                 503: {
                     headers: {
                         [name: string]: unknown;
@@ -1893,7 +1893,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The store does not answer; see Retry-After. */
+                /** @description The store, or for dead letters the bus, does not answer; see Retry-After. */
                 503: {
                     headers: {
                         [name: string]: unknown;
@@ -1957,7 +1957,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The store does not answer; see Retry-After. */
+                /** @description The store, or for dead letters the bus, does not answer; see Retry-After. */
                 503: {
                     headers: {
                         [name: string]: unknown;
@@ -2068,7 +2068,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The store does not answer; see Retry-After. */
+                /** @description The store, or for dead letters the bus, does not answer; see Retry-After. */
                 503: {
                     headers: {
                         [name: string]: unknown;
@@ -2316,7 +2316,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The store does not answer; see Retry-After. */
+                /** @description The store, or for dead letters the bus, does not answer; see Retry-After. */
                 503: {
                     headers: {
                         [name: string]: unknown;
@@ -2453,7 +2453,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The store does not answer; see Retry-After. */
+                /** @description The store, or for dead letters the bus, does not answer; see Retry-After. */
                 503: {
                     headers: {
                         [name: string]: unknown;
@@ -2507,7 +2507,7 @@ export interface paths {
                         "application/json": components["schemas"]["StatsByDefinition"];
                     };
                 };
-                /** @description The store does not answer; see Retry-After. */
+                /** @description The store, or for dead letters the bus, does not answer; see Retry-After. */
                 503: {
                     headers: {
                         [name: string]: unknown;
@@ -2761,7 +2761,7 @@ export interface paths {
                         "application/json": components["schemas"]["Nodes"];
                     };
                 };
-                /** @description The store does not answer; see Retry-After. */
+                /** @description The store, or for dead letters the bus, does not answer; see Retry-After. */
                 503: {
                     headers: {
                         [name: string]: unknown;
@@ -2841,7 +2841,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Messages that nobody could read, the oldest first */
+        /** Messages from the bus that nobody could read, the oldest first */
         get: {
             parameters: {
                 query?: {
@@ -2872,7 +2872,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The store does not answer; see Retry-After. */
+                /** @description The store, or for dead letters the bus, does not answer; see Retry-After. */
                 503: {
                     headers: {
                         [name: string]: unknown;
@@ -2909,7 +2909,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Put a message back on its queue */
+        /** Put a dead letter back on its queue */
         post: {
             parameters: {
                 query?: never;
@@ -2929,13 +2929,13 @@ export interface paths {
                 };
             };
             responses: {
-                /** @description Done. */
-                200: {
+                /** @description Accepted, and durable. */
+                202: {
                     headers: {
                         [name: string]: unknown;
                     };
                     content: {
-                        "application/json": components["schemas"]["DeadLetterTaken"];
+                        "application/json": components["schemas"]["DeadLetterAsked"];
                     };
                 };
                 /** @description Something in the request does not fit; `detail` names it. */
@@ -2974,7 +2974,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The store does not answer; see Retry-After. */
+                /** @description The store, or for dead letters the bus, does not answer; see Retry-After. */
                 503: {
                     headers: {
                         [name: string]: unknown;
@@ -3009,7 +3009,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Throw a message away */
+        /** Throw a dead letter away */
         post: {
             parameters: {
                 query?: never;
@@ -3029,13 +3029,13 @@ export interface paths {
                 };
             };
             responses: {
-                /** @description Done. */
-                200: {
+                /** @description Accepted, and durable. */
+                202: {
                     headers: {
                         [name: string]: unknown;
                     };
                     content: {
-                        "application/json": components["schemas"]["DeadLetterTaken"];
+                        "application/json": components["schemas"]["DeadLetterAsked"];
                     };
                 };
                 /** @description Something in the request does not fit; `detail` names it. */
@@ -3074,7 +3074,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The store does not answer; see Retry-After. */
+                /** @description The store, or for dead letters the bus, does not answer; see Retry-After. */
                 503: {
                     headers: {
                         [name: string]: unknown;
@@ -3171,7 +3171,7 @@ export interface paths {
                         "application/json": components["schemas"]["Health"];
                     };
                 };
-                /** @description The store does not answer; see Retry-After. */
+                /** @description The store, or for dead letters the bus, does not answer; see Retry-After. */
                 503: {
                     headers: {
                         [name: string]: unknown;
@@ -3322,7 +3322,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The store does not answer; see Retry-After. */
+                /** @description The store, or for dead letters the bus, does not answer; see Retry-After. */
                 503: {
                     headers: {
                         [name: string]: unknown;
@@ -3649,6 +3649,7 @@ export interface components {
             }[];
         };
         DeadLetters: {
+            kept: boolean;
             count: number;
             items: {
                 id: string;
@@ -3660,10 +3661,8 @@ export interface components {
                 body: string;
             }[];
         };
-        DeadLetterTaken: {
+        DeadLetterAsked: {
             id: string;
-            /** @enum {string} */
-            status: "replayed" | "discarded";
         };
         Missed: {
             count: number;

@@ -2,16 +2,17 @@
 import { useQuery } from '@tanstack/react-query'
 import { useState } from 'react'
 import { asError, ReasonForm } from './actions'
-import { api, ApiError, ask } from './api'
+import { api, ApiError, ask, type Letters } from './api'
 import type { components } from './api.gen'
 import { Icon } from './icons'
 import { useInterval } from './live'
 import { Copy, Dialog, Empty, Json, Live, PauseButton, Time, Trouble, useNow } from './parts'
+import { request } from './rest'
 import { Head } from './shell'
 import { age, count } from './time'
 
 type Node = components['schemas']['Nodes']['items'][number]
-type Letter = components['schemas']['DeadLetters']['items'][number]
+type Letter = Letters['items'][number]
 
 export function Nodes() {
   const interval = useInterval(3000, 3000)
@@ -70,32 +71,45 @@ function Bus() {
 }
 
 function DeadLetters() {
-  const letters = useQuery({ queryKey: ['deadletters'], retry: false, refetchInterval: useInterval(5000, 5000), queryFn: ({ signal }) => ask(api.GET('/api/v1/deadletters', { params: { query: { limit: 50 } }, signal })) })
-  const [taking, setTaking] = useState<{ letter: Letter; discard: boolean } | null>(null)
+  const letters = useQuery({ queryKey: ['deadletters'], retry: false, refetchInterval: useInterval(5000, 5000), queryFn: ({ signal }) => request<Letters>('GET', '/api/v1/deadletters', undefined, signal) })
+  const [asking, setAsking] = useState<{ letter: Letter; word: 'replay' | 'discard' } | null>(null)
+  const more = letters.data ? letters.data.count - letters.data.items.length : 0
   return (
-    <section className="card" aria-label="Dead letters"><header><h2>Dead letters</h2><small>messages that nobody could read or take</small></header>
+    <section className="card" aria-label="Dead letters"><header><h2>Dead letters</h2><small>{letters.data?.kept === false ? 'this node has no bus that keeps any' : 'messages that nobody could read'}</small></header>
       {letters.error ? <Trouble error={letters.error} /> : letters.data && (letters.data.items.length === 0 ? <div className="calm"><Icon name="check" tone="keep" />None.</div> : (
-        <ul className="todo">{letters.data.items.map(letter => <li key={letter.id} data-p="none"><Icon name="nodes" /><div><b>{letter.queue}</b><p>{letter.reason} <Time at={letter.at} /></p><details><summary>Message, {count(letter.bytes)} bytes</summary><pre className="code" tabIndex={0}>{letter.body}</pre></details></div><Copy text={() => letter.body} label="Copy the message" /><button type="button" className="btn" onClick={() => setTaking({ letter, discard: false })}>Replay…</button><button type="button" className="btn" onClick={() => setTaking({ letter, discard: true })}>Discard…</button></li>)}</ul>
+        <ul className="todo">{letters.data.items.map(letter => (
+          <li key={letter.id} data-p="none"><Icon name="nodes" />
+            <div><b>{letter.queue}</b><p>{letter.reason} <Time at={letter.at} /></p><details><summary>Message, {count(letter.bytes)} bytes</summary><Json value={letter.body} label="Message" /></details></div>
+            <Copy text={letter.body} label="Copy the message" />
+            <button type="button" className="btn" onClick={() => setAsking({ letter, word: 'replay' })}>Replay…</button>
+            <button type="button" className="btn" onClick={() => setAsking({ letter, word: 'discard' })}>Discard…</button>
+          </li>))}</ul>
       ))}
-      {taking && <TakeLetter {...taking} close={() => { setTaking(null); void letters.refetch() }} />}
+      {more > 0 && <p className="soft pad">{count(more)} more, later than these.</p>}
+      {asking && <AskLetter {...asking} close={() => { setAsking(null); void letters.refetch() }} />}
     </section>
   )
 }
 
-function TakeLetter({ letter, discard, close }: { letter: Letter; discard: boolean; close: () => void }) {
+function AskLetter({ letter, word, close }: { letter: Letter; word: 'replay' | 'discard'; close: () => void }) {
   const [busy, setBusy] = useState(false)
   const [error, setError] = useState<Error | null>(null)
-  const [done, setDone] = useState<unknown>(null)
+  const [done, setDone] = useState(false)
   const run = async (reason: string) => {
     setBusy(true)
-    const call = { params: { path: { id: letter.id } }, body: { reason } }
-    try { setDone(await ask(discard ? api.POST('/api/v1/deadletters/{id}/discard', call) : api.POST('/api/v1/deadletters/{id}/replay', call))) } catch (fault) { setError(asError(fault)) }
+    try {
+      await request('POST', `/api/v1/deadletters/${encodeURIComponent(letter.id)}/${word}`, { reason })
+      setDone(true)
+    } catch (fault) { setError(asError(fault)) }
     setBusy(false)
   }
+  const replay = word === 'replay'
   return (
-    <Dialog open close={close} title={discard ? 'Discard a dead letter' : 'Replay a dead letter'}>
-      {done !== null ? <div className="pad"><p role="status"><b>{discard ? 'Thrown away.' : 'Sent again.'}</b></p><Json value={done} label="Answer" /><div className="row"><span className="grow" /><button type="button" className="btn primary" onClick={close}>Close</button></div></div>
-        : <ReasonForm word={discard ? 'Discard' : 'Replay'} icon={discard ? 'x' : 'retry'} busy={busy} error={error} onDo={reason => void run(reason)}><p className="soft">{discard ? 'Nobody will ever read this message.' : `Puts the message back on ${letter.queue}. If nothing was mended it comes back here.`}</p></ReasonForm>}
+    <Dialog open close={close} title={replay ? 'Replay a dead letter' : 'Discard a dead letter'}>
+      {done ? <div className="pad"><p role="status"><b>{replay ? `Back on ${letter.queue}.` : 'Thrown away.'}</b></p><div className="row"><span className="grow" /><button type="button" className="btn primary" onClick={close}>Close</button></div></div>
+        : <ReasonForm word={replay ? 'Replay' : 'Discard'} icon={replay ? 'retry' : 'no'} danger={!replay} busy={busy} error={error} onDo={reason => void run(reason)}>
+            <p className="soft">{replay ? 'Puts the message back on its queue. If nothing was mended it comes back here.' : 'Throws the message away for good. Nothing is lost by it that a saga needs: the engine asks again.'}</p>
+          </ReasonForm>}
     </Dialog>
   )
 }
