@@ -18,12 +18,12 @@ internal static class BookTrip
         Directory.CreateDirectory(path);
         var redis = options is { Store: "redis", Redis: null } ? await PrivateRedis.StartAsync(path, options.Fsync) : null;
         if (redis is not null) options = options with { Redis = redis.Address };
-        var rabbit = options is { Bus: "rabbitmq", RabbitMq: null } ? await PrivateRabbit.StartAsync(path) : null;
-        if (rabbit is not null) options = options with { RabbitMq = rabbit.Url };
-        Func<TimeSpan>? servers = redis is null && rabbit is null ? null : () => (redis?.Cpu ?? TimeSpan.Zero) + (rabbit?.Cpu ?? TimeSpan.Zero);
+        PrivateRabbit? rabbit = null;
         try
         {
-            Console.WriteLine(options.Participants == "http" ? await OverHttpAsync(options, path) : await OverBusAsync(options, path, servers));
+            rabbit = options is { Bus: "rabbitmq", RabbitMq: null } ? await PrivateRabbit.StartAsync(path) : null;
+            if (rabbit is not null) options = options with { RabbitMq = rabbit.Url };
+            Console.WriteLine(options.Participants == "http" ? await OverHttpAsync(options, path) : await OverBusAsync(options, path, redis, rabbit));
             return 0;
         }
         finally
@@ -34,7 +34,7 @@ internal static class BookTrip
         }
     }
 
-    private static async Task<string> OverBusAsync(Options options, string path, Func<TimeSpan>? serverCpu)
+    private static async Task<string> OverBusAsync(Options options, string path, PrivateRedis? redis, PrivateRabbit? rabbit)
     {
         using var host = Build(options, path);
         await host.StartAsync();
@@ -44,7 +44,7 @@ internal static class BookTrip
             var start = await engine.StartAsync(new StartRequest($"book-trip-{options.Shape}", Payload.From(new Trip("Ada Lovelace"))));
             var ended = start.Outcome == StartOutcome.Started ? await engine.WaitAsync(start.Saga!.Id, TimeSpan.FromSeconds(60)) : null;
             return ended?.Status == wanted;
-        }, serverCpu);
+        }, () => (redis?.Cpu ?? TimeSpan.Zero) + (rabbit?.Cpu ?? TimeSpan.Zero));
         await host.StopAsync();
         return line;
     }

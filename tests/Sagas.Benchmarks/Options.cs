@@ -22,7 +22,7 @@ internal sealed record Options
     /// <summary>Where Redis is; null: a server of the benchmark's own.</summary>
     public string? Redis { get; init; }
 
-    /// <summary>Where RabbitMQ is; null: a server of the benchmark's own.</summary>
+    /// <summary>Where RabbitMQ is, as a URL; null: a server of the benchmark's own.</summary>
     public string? RabbitMq { get; init; }
 
     /// <summary>When the benchmark's own Redis syncs its file.</summary>
@@ -66,10 +66,10 @@ internal sealed record Options
         if (Workers is { } workers) sagas.Configure(o => o.Workers = workers);
     }
 
-    /// <summary>Chooses the bus of engine and participants.</summary>
+    /// <summary>Chooses the bus between engine and participants.</summary>
     public void UseBus(SagasBuilder sagas)
     {
-        if (Bus == "rabbitmq") sagas.UseRabbitMq(rabbit => rabbit.Url = RabbitMq!);
+        if (Bus == "rabbitmq") sagas.UseRabbitMq(o => o.Url = RabbitMq!);
         else sagas.UseInMemoryBus();
     }
 

@@ -4,9 +4,12 @@ using System.Net.Sockets;
 
 namespace Sagas.Benchmarks;
 
-/// <summary>A rabbitmq-server of the benchmark's own, on free ports of this machine, with its own name server, data and home.</summary>
+/// <summary>A rabbitmq-server of the benchmark's own, with the defaults of its package, on free ports of this machine: beside any other, and gone without a trace.</summary>
 internal sealed class PrivateRabbit : IAsyncDisposable
 {
+    // Debian's program of that name on the path changes its user first.
+    private const string Debian = "/usr/lib/rabbitmq/bin/rabbitmq-server";
+
     private readonly Process _names, _server;
 
     private PrivateRabbit(Process names, Process server, int port) => (_names, _server, Url) = (names, server, $"amqp://127.0.0.1:{port}");
@@ -25,50 +28,73 @@ internal sealed class PrivateRabbit : IAsyncDisposable
 
     public static async Task<PrivateRabbit> StartAsync(string path)
     {
-        var directory = Directory.CreateDirectory(Path.Combine(path, "rabbitmq")).FullName;
-        var ports = FreePorts(3);
-        await File.WriteAllTextAsync(Path.Combine(directory, "plugins"), "[].");
-        await File.WriteAllTextAsync(Path.Combine(directory, "rabbitmq.conf"), "");
-        var names = Process.Start(new ProcessStartInfo("epmd", ["-port", $"{ports[1]}", "-address", "127.0.0.1"]))!;
-        // Debian's program of that name on the path changes its user first.
-        var program = File.Exists("/usr/lib/rabbitmq/bin/rabbitmq-server") ? "/usr/lib/rabbitmq/bin/rabbitmq-server" : "rabbitmq-server";
-        var start = new ProcessStartInfo(program) { RedirectStandardOutput = true };
-        foreach (var (key, value) in new (string, string)[]
+        var home = Directory.CreateDirectory(Path.Combine(path, "rabbitmq")).FullName;
+        await File.WriteAllTextAsync(Path.Combine(home, "plugins"), "[].");
+        await File.WriteAllTextAsync(Path.Combine(home, "rabbitmq.conf"), "");
+        var listeners = Enumerable.Range(0, 3).Select(static _ => new TcpListener(IPAddress.Loopback, 0)).ToArray();
+        foreach (var listener in listeners) listener.Start();
+        var ports = listeners.Select(static listener => ((IPEndPoint)listener.LocalEndpoint).Port).ToArray();
+        foreach (var listener in listeners) listener.Stop();
+        // Its own name server too: the usual one outlives whoever starts it.
+        var names = await StartAsync("epmd", ["-d", "-port", $"{ports[1]}", "-address", "127.0.0.1"], "epmd running", []);
+        try
         {
-            ("HOME", directory), ("RABBITMQ_NODENAME", $"sagas{ports[0]}@localhost"), ("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1"), ("RABBITMQ_NODE_PORT", $"{ports[0]}"),
-            ("ERL_EPMD_PORT", $"{ports[1]}"), ("ERL_EPMD_ADDRESS", "127.0.0.1"), ("RABBITMQ_DIST_PORT", $"{ports[2]}"), ("RABBITMQ_MNESIA_BASE", Path.Combine(directory, "data")),
-            ("RABBITMQ_LOG_BASE", directory), ("RABBITMQ_LOGS", "-"), ("RABBITMQ_ENABLED_PLUGINS_FILE", Path.Combine(directory, "plugins")),
-            ("RABBITMQ_CONFIG_FILE", Path.Combine(directory, "rabbitmq")), ("RABBITMQ_PID_FILE", Path.Combine(directory, "pid")),
-            // Or else a shell stands between, and what it started survives it.
-            ("RABBITMQ_ALLOW_INPUT", "1"), ("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "-noinput"),
-        }) start.Environment[key] = value;
-        var server = Process.Start(start)!;
-        while (await server.StandardOutput.ReadLineAsync() is { } line)
-            if (line.Contains("Server startup complete", StringComparison.Ordinal))
+            var server = await StartAsync(File.Exists(Debian) ? Debian : "rabbitmq-server", [], "Server startup complete", new()
             {
-                _ = server.StandardOutput.ReadToEndAsync();
-                return new PrivateRabbit(names, server, ports[0]);
-            }
-        names.Kill();
-        throw new InvalidOperationException("rabbitmq-server did not start. Install it, or name one with --rabbitmq amqp://HOST:PORT.");
+                ["HOME"] = home,                                // the cookie
+                ["RABBITMQ_NODENAME"] = $"bench{ports[0]}@localhost",
+                ["RABBITMQ_NODE_IP_ADDRESS"] = "127.0.0.1",
+                ["RABBITMQ_NODE_PORT"] = $"{ports[0]}",
+                ["RABBITMQ_DIST_PORT"] = $"{ports[2]}",
+                ["ERL_EPMD_PORT"] = $"{ports[1]}",
+                ["ERL_EPMD_ADDRESS"] = "127.0.0.1",
+                ["RABBITMQ_MNESIA_BASE"] = Path.Combine(home, "data"),
+                ["RABBITMQ_LOG_BASE"] = home,
+                ["RABBITMQ_LOGS"] = "-",
+                ["RABBITMQ_ENABLED_PLUGINS_FILE"] = Path.Combine(home, "plugins"),
+                ["RABBITMQ_CONFIG_FILE"] = Path.Combine(home, "rabbitmq"),
+                ["RABBITMQ_PID_FILE"] = Path.Combine(home, "pid"),
+                ["RABBITMQ_ALLOW_INPUT"] = "1",                 // or else a shell stands between, and what it started survives it
+                ["RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS"] = "-noinput",
+            });
+            return new PrivateRabbit(names, server, ports[0]);
+        }
+        catch
+        {
+            await EndAsync(names);
+            throw;
+        }
+    }
+
+    private static async Task<Process> StartAsync(string program, string[] arguments, string ready, Dictionary<string, string> environment)
+    {
+        var start = new ProcessStartInfo(program, arguments) { RedirectStandardOutput = true, RedirectStandardError = true };
+        foreach (var (key, value) in environment) start.Environment[key] = value;
+        var process = Process.Start(start)!;
+        var isReady = new TaskCompletionSource<bool>(TaskCreationOptions.RunContinuationsAsynchronously);
+        void Read(string? line)
+        {
+            if (line?.Contains(ready, StringComparison.Ordinal) == true) isReady.TrySetResult(true);
+        }
+        process.OutputDataReceived += (_, line) => Read(line.Data);
+        process.ErrorDataReceived += (_, line) => Read(line.Data);
+        process.BeginOutputReadLine();
+        process.BeginErrorReadLine();
+        _ = process.WaitForExitAsync().ContinueWith(_ => isReady.TrySetResult(false), TaskScheduler.Default);
+        if (await isReady.Task) return process;
+        throw new InvalidOperationException($"{program} did not start. Install rabbitmq-server, or name one with --rabbitmq amqp://HOST:PORT.");
     }
 
     public async ValueTask DisposeAsync()
     {
-        foreach (var process in new[] { _server, _names })
-        {
-            if (!process.HasExited) process.Kill();
-            await process.WaitForExitAsync();
-            process.Dispose();
-        }
+        await EndAsync(_server);
+        await EndAsync(_names);
     }
 
-    private static int[] FreePorts(int count)
+    private static async Task EndAsync(Process process)
     {
-        var probes = Enumerable.Range(0, count).Select(_ => new TcpListener(IPAddress.Loopback, 0)).ToArray();
-        foreach (var probe in probes) probe.Start();
-        int[] ports = [.. probes.Select(probe => ((IPEndPoint)probe.LocalEndpoint).Port)];
-        foreach (var probe in probes) probe.Stop();
-        return ports;
+        if (!process.HasExited) process.Kill();
+        await process.WaitForExitAsync();
+        process.Dispose();
     }
 }

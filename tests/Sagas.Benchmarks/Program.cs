@@ -3,8 +3,9 @@
 //
 //   dotnet run -c Release --project tests/Sagas.Benchmarks -- book-trip --store journal --bus memory --inflight 512 --seconds 15
 //       [--participants bus|http] [--shape parallel|sequential] [--mode ok|refuse] [--barrier memory|file] [--warmup 5] [--path DIR] [--workers N]
+// With --bus rabbitmq it starts a rabbitmq-server of its own, or uses the one at --rabbitmq URL.
 // With --store redis it starts a redis-server of its own (--fsync says when that syncs its file), or uses the one at --redis HOST:PORT.
-// With --bus rabbitmq likewise a rabbitmq-server, or the one at --rabbitmq amqp://HOST:PORT; engine and participants share this process.
+
 //
 // The simulator: the production engine in simulated worlds whose disk, bus, clocks and processes fail. Exits with 1 when a promise is broken.
 //
