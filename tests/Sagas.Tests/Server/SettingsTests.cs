@@ -41,8 +41,6 @@ public sealed partial class SettingsTests
     [InlineData("Sagas:Node", "a b", "Sagas:Node is 'a b'. Give text that matches")]
     [InlineData("Sagas:Http:PerHost", "0", "Sagas:Http:PerHost is '0'. Give a whole number from 1 to 65536.")]
     [InlineData("Sagas:AllowRemote", "yes", "Sagas:AllowRemote is 'yes'. Give true or false.")]
-    [InlineData("Sagas:RabbitMq:Queues", "fast", "Sagas:RabbitMq:Queues is 'fast'. Give Quorum or Classic.")]
-    [InlineData("Sagas:RabbitMq:Prefetch", "0", "Sagas:RabbitMq:Prefetch is '0'. Give a whole number from 1 to 65535.")]
     [InlineData("Sagas:StuckAftr", "3", "Sagas:StuckAftr is '3', but there is no such setting. Is Sagas:StuckAfter meant?")]
     [InlineData("Sagas:RabbitMq:Queues", "round", "Sagas:RabbitMq:Queues is 'round'. Give Quorum or Classic.")]
     [InlineData("Sagas:RabbitMq:Prefetch", "0", "Sagas:RabbitMq:Prefetch is '0'. Give a whole number from 1 to 65535.")]
