@@ -127,6 +127,7 @@ internal static class Calls
             Parameters = [.. Filter, "kind", "limit"], Answers = [(200, "Waiting")], Problems = [400],
         },
         new("GET", "/api/v1/nodes", "The engine's nodes and how many sagas each owns", Reads.Nodes) { Answers = [(200, "Nodes")], Problems = [503] },
+        new("GET", "/api/v1/bus", "What waits to be sent, and the bus's queues", Buses.Find) { Answers = [(200, "Bus")] },
         new("GET", "/api/v1/deadletters", "Messages from the bus that nobody could read, the oldest first", DeadLetters.List)
         {
             Parameters = ["limit"], Answers = [(200, "DeadLetters")], Problems = [400, 503],

@@ -251,6 +251,8 @@ internal static class OpenApi
                 ("phase", OrNull(phase)), ("kind", OneOf(Words.WaitKinds)), ("waitingFor", OrNull(Text())), ("since", Time()), ("dueAt", OrNull(Time())), ("attempts", Whole(0)),
                 ("failures", Whole(0)), ("stuck", Flag()), ("error", error)),
             ["Nodes"] = Object(("items", Many(Object(("id", Text()), ("startedAt", Time()), ("heartbeatAt", Time()), ("alive", new JsonObject { ["type"] = "boolean" }), ("sagas", Whole(0)))))),
+            ["Bus"] = Object(("bus", Text()), ("status", OneOf("good", "held")), ("detail", OrNull(Text())), ("outgoing", Many(Object(("destination", Text()), ("waiting", Whole(0))))),
+                ("queues", Many(Object(("name", Text()), ("messages", Whole(0)), ("consumers", Whole(0)))))),
             ["DeadLetters"] = Object(("kept", Flag()), ("count", Whole(0)),
                 ("items", Many(Object(("id", Text()), ("queue", Text()), ("at", Time()), ("reason", Text()), ("bytes", Whole(0)), ("body", Text()))))),
             ["DeadLetterAsked"] = Object(("id", Text())),

@@ -65,6 +65,21 @@ internal sealed class RabbitMqLink(IOptions<RabbitMqOptions> options, TimeProvid
         }
     }
 
+    /// <summary>How many messages wait in a queue and how many consumers it has; null: it is not there.</summary>
+    public static async Task<(long Messages, long Consumers)?> LookAsync(IConnection connection, string queue, CancellationToken cancel)
+    {
+        await using var channel = await connection.CreateChannelAsync(cancellationToken: cancel);
+        try
+        {
+            var there = await channel.QueueDeclarePassiveAsync(queue, cancel);
+            return (there.MessageCount, there.ConsumerCount);
+        }
+        catch (OperationInterruptedException e) when (e.ShutdownReason?.ReplyCode == Constants.NotFound)
+        {
+            return null;
+        }
+    }
+
     /// <summary>Makes an envelope queue unless there is one of that name, whatever its kind: a participant in another language may have made it.</summary>
     public async Task MakeAsync(IConnection connection, string queue, bool isReplies, CancellationToken cancel)
     {
@@ -119,19 +134,7 @@ internal sealed class RabbitMqLink(IOptions<RabbitMqOptions> options, TimeProvid
         _connection = null;
     }
 
-    private static async Task<bool> IsThereAsync(IConnection connection, string queue, CancellationToken cancel)
-    {
-        await using var channel = await connection.CreateChannelAsync(cancellationToken: cancel);
-        try
-        {
-            await channel.QueueDeclarePassiveAsync(queue, cancel);
-            return true;
-        }
-        catch (OperationInterruptedException e) when (e.ShutdownReason?.ReplyCode == Constants.NotFound)
-        {
-            return false;
-        }
-    }
+    private static async Task<bool> IsThereAsync(IConnection connection, string queue, CancellationToken cancel) => await LookAsync(connection, queue, cancel) is not null;
 
     private Task<IConnection> ConnectAsync(string purpose, CancellationToken cancel)
     {

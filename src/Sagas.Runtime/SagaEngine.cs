@@ -201,6 +201,9 @@ public sealed class SagaEngine : IHostedLifecycleService
     public ValueTask<ImmutableDictionary<SagaStatus, long>> CountAsync(SagaFilter filter, CancellationToken cancel = default) =>
         _parts.Store.CountAsync(Placed(filter), cancel);
 
+    /// <summary>How many committed commands wait on this node to be sent, by destination: a participant or a host.</summary>
+    public IEnumerable<(string Destination, int Waiting)> Outgoing => _parts.Outbox.Depths;
+
     /// <summary>The nodes that share the store; this one alone when nobody shares it.</summary>
     public async ValueTask<IReadOnlyList<EngineNode>> NodesAsync(CancellationToken cancel = default) => _nodes is null
         ? [new EngineNode(_parts.Options.Node, _startedAt, _parts.Now, _workers.Sum(static worker => (long)worker.OpenSagas), IsReady)]

@@ -2789,6 +2789,51 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/bus": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What waits to be sent, and the bus's queues */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Bus"];
+                    };
+                };
+                /** @description Any other error. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/deadletters": {
         parameters: {
             query?: never;
@@ -3586,6 +3631,21 @@ export interface components {
                 heartbeatAt: string;
                 alive: boolean;
                 sagas: number;
+            }[];
+        };
+        Bus: {
+            bus: string;
+            /** @enum {string} */
+            status: "good" | "held";
+            detail: string | null;
+            outgoing: {
+                destination: string;
+                waiting: number;
+            }[];
+            queues: {
+                name: string;
+                messages: number;
+                consumers: number;
             }[];
         };
         DeadLetters: {

@@ -3,6 +3,7 @@ import { useQuery } from '@tanstack/react-query'
 import { useState } from 'react'
 import { asError, ReasonForm } from './actions'
 import { api, ApiError, ask, type Letters } from './api'
+import type { components } from './api.gen'
 import { Icon } from './icons'
 import { useInterval } from './live'
 import { Copy, Dialog, Empty, Json, Live, PauseButton, Time, Trouble, useNow } from './parts'
@@ -10,7 +11,7 @@ import { request } from './rest'
 import { Head } from './shell'
 import { age, count } from './time'
 
-interface Node { id: string; startedAt: string; heartbeatAt: string; sagas: number; alive?: boolean }
+type Node = components['schemas']['Nodes']['items'][number]
 type Letter = Letters['items'][number]
 
 export function Nodes() {
@@ -19,7 +20,7 @@ export function Nodes() {
     queryKey: ['ready'], refetchInterval: interval, retry: false,
     queryFn: async ({ signal }) => { try { return await ask(api.GET('/health/ready', { signal })) } catch (fault) { if (fault instanceof ApiError && fault.status === 503) return { status: 'not ready', store: 'down' as const, detail: fault.message }; throw fault } },
   })
-  const nodes = useQuery({ queryKey: ['nodes'], refetchInterval: interval, retry: false, queryFn: ({ signal }) => request<{ items: Node[] }>('GET', '/api/v1/nodes', undefined, signal) })
+  const nodes = useQuery({ queryKey: ['nodes'], refetchInterval: interval, retry: false, queryFn: ({ signal }) => ask(api.GET('/api/v1/nodes', { signal })) })
   const stats = useQuery({ queryKey: ['stats'], refetchInterval: interval, queryFn: ({ signal }) => ask(api.GET('/api/v1/stats', { signal })) })
   const open = stats.data && stats.data.byStatus.Running + stats.data.byStatus.Confirming + stats.data.byStatus.Compensating + stats.data.byStatus.Stuck
   const tone = ready.data?.status === 'ready' ? (ready.data.store === 'low' ? 'wait' : 'keep') : 'fault'
@@ -35,6 +36,7 @@ export function Nodes() {
       <section className="card" aria-label="Nodes"><header><h2>Nodes</h2></header>
         {nodes.error ? <Trouble error={nodes.error} /> : nodes.data && <NodeTable items={nodes.data.items} />}
       </section>
+      <Bus />
       <DeadLetters />
     </>
   )
@@ -49,6 +51,22 @@ function NodeTable({ items }: { items: Node[] }) {
         const silent = now - Date.parse(node.heartbeatAt)
         return <tr key={node.id}><td className="id">{node.id}</td><td><Time at={node.startedAt} /></td><td className={node.alive === false ? 'bad' : ''}>{silent < 2000 ? 'now' : `${age(silent)} ago`}{node.alive === false && ', taken for dead'}</td><td className="num">{count(node.sagas)}</td></tr>
       })}</tbody></table></div>
+  )
+}
+
+function Bus() {
+  const bus = useQuery({ queryKey: ['bus'], retry: false, refetchInterval: useInterval(3000, 3000), queryFn: ({ signal }) => ask(api.GET('/api/v1/bus', { signal })) })
+  const waiting = bus.data?.outgoing.filter(lane => lane.waiting > 0) ?? []
+  return (
+    <section className="card" aria-label="Bus"><header><h2>Bus</h2><small>{bus.data?.bus === 'in-process' ? 'engine and participants share this process' : bus.data?.bus}</small></header>
+      {bus.error ? <Trouble error={bus.error} /> : bus.data && <>
+        {bus.data.detail && <div className="calm" role="alert"><Icon name="warn" tone="fault" />{bus.data.detail}</div>}
+        {waiting.length > 0 ? <ul className="todo">{waiting.map(lane => <li key={lane.destination} data-p="wait"><Icon name="waiting" /><div><b>{lane.destination}</b><p>{count(lane.waiting)} committed commands wait here to be sent</p></div></li>)}</ul>
+          : !bus.data.detail && <div className="calm"><Icon name="check" tone="keep" />Every committed command has left this node.</div>}
+        {bus.data.queues.length > 0 && <div className="scroll"><table className="cards"><thead><tr><th>Queue</th><th className="num">Waiting</th><th className="num">Consumers</th></tr></thead>
+          <tbody>{bus.data.queues.map(queue => <tr key={queue.name}><td className="id">{queue.name}</td><td className="num">{count(queue.messages)}</td><td className={queue.consumers === 0 ? 'num bad' : 'num'}>{queue.consumers === 0 ? 'none: nobody hears' : count(queue.consumers)}</td></tr>)}</tbody></table></div>}
+      </>}
+    </section>
   )
 }
 

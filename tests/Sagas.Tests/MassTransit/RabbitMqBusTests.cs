@@ -100,6 +100,9 @@ public sealed class RabbitMqBusTests
         await seats.LoggedAsync("put among the dead letters");
         await engine.LoggedAsync("put among the dead letters");
 
+        var queues = await engine.Host.Services.GetRequiredService<IBusMonitor>().QueuesAsync([name, "nobody"], default);
+        queues.Select(queue => (queue.Name, queue.Consumers)).ShouldBe([($"sagas.{name}", 1), ($"sagas.replies.{name}", 1)]);
+
         var page = await letters.ListAsync(100, default);
         page.Count.ShouldBeGreaterThanOrEqualTo(2);
         var command = page.Items.Single(letter => letter.Queue == $"sagas.{name}");
