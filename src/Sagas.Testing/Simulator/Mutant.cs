@@ -46,4 +46,16 @@ internal enum Mutant
     SkipRefusal,
     /// <summary>The barrier's journal acknowledges before the sync.</summary>
     BarrierBeforeSync,
+    /// <summary>The shared store does not compare owners: a claim leaves the owner before with its right to commit.</summary>
+    NoOwnerCheck,
+    /// <summary>Of two nodes that race for a version the second is told that it has won, too.</summary>
+    RaceOverwrites,
+    /// <summary>A node takes the sagas of others for its own, and acts on their timers.</summary>
+    OthersTimers,
+    /// <summary>A node that stops gives up its lease before its last commits.</summary>
+    ReleaseBeforeLastCommit,
+    /// <summary>A takeover leaves one saga behind.</summary>
+    ClaimOneShort,
+    /// <summary>The sagas of a dead node stay with it.</summary>
+    NobodyTakesOver,
 }

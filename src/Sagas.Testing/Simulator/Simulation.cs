@@ -21,6 +21,9 @@ public sealed record SimulationOptions
     /// <summary>How many sagas a seed has; null: 20 to 2,000, as the seed decides.</summary>
     public int? Sagas { get; init; }
 
+    /// <summary>1: one node on a journal; 2 or 3: so many on a store that they share. Null: as the seed decides.</summary>
+    public int? Nodes { get; init; }
+
     /// <summary>Faults to leave out.</summary>
     public IReadOnlySet<Fault> Without { get; init; } = new HashSet<Fault>();
 
@@ -70,14 +73,14 @@ public static class Simulation
         var seeds = 0;
         while (failure is null && (options.TotalSagas is { } total ? sagas < total : options.Seeds is { } count ? seeds < count : clock.Elapsed < options.Time))
         {
-            var run = new Seed(first + seeds++, options.Sagas ?? 0, options.Without);
+            var run = new Seed(first + seeds++, options.Sagas ?? 0, options.Nodes ?? 0, options.Without);
             var world = run.Run();
             sagas += world.Sagas;
             completed += world.Audit.Completed;
             compensated += world.Audit.Compensated;
             simulated += world.Scheduler.Now - world.Settings.Morning;
             for (var i = 0; i < hits.Length; i++) hits[i] += world.Faults.Hits[i];
-            options.Log?.Invoke(string.Create(CultureInfo.InvariantCulture, $"seed {run.Number}: {world.Sagas} sagas, {world.Scheduler.Steps} steps, hash {world.Hash:x16}"));
+            options.Log?.Invoke(string.Create(CultureInfo.InvariantCulture, $"seed {run.Number}: {world.Sagas} sagas, {(world.Nodes.Count == 1 ? "a node on a journal" : $"{world.Nodes.Count} nodes")}, {world.Scheduler.Steps} steps, hash {world.Hash:x16}"));
             if (world.Audit.Faults.Count > 0) failure = Tell(options.Shrink ? Smaller(run, options.Log) : run);
             else if (options.Twice && run.Run().Hash is var again && again != world.Hash)
                 failure = $"Seed {run.Number} is not the same twice: hash {world.Hash:x16}, then {again:x16}. {Divergence(run)}";
@@ -90,7 +93,7 @@ public static class Simulation
     internal static (int Seeds, string Fault)? Catch(Mutant mutant, int sagas, int most)
     {
         for (var seed = 1; seed <= most; seed++)
-            if (new Seed(seed, sagas, new HashSet<Fault>(), mutant).Run().Audit.Faults is { Count: > 0 } faults) return (seed, faults[0]);
+            if (new Seed(seed, sagas, mutant < Mutant.NoOwnerCheck ? 1 : 2 + seed % 2, new HashSet<Fault>(), mutant).Run().Audit.Faults is { Count: > 0 } faults) return (seed, faults[0]);
         return null;
     }
 
@@ -100,7 +103,7 @@ public static class Simulation
         var clock = Stopwatch.StartNew();
         var patience = TimeSpan.FromSeconds(30);
         bool Fails(Seed seed) => clock.Elapsed < patience && seed.Run().Audit.Faults.Count > 0;
-        failing = failing with { Sagas = failing.Run().Sagas };
+        failing = failing.Run() is var whole ? failing with { Sagas = whole.Sagas, Nodes = whole.Nodes.Count } : failing;
         for (var part = 2; part <= 8 && failing.Sagas > 1;)
         {
             var fewer = failing with { Sagas = failing.Sagas - Math.Max(1, failing.Sagas / part * (part == 2 ? 1 : 1)) };
@@ -135,11 +138,12 @@ public static class Simulation
     }
 
     /// <summary>One world, and how to ask for it again.</summary>
-    private sealed record Seed(int Number, int Sagas, IReadOnlySet<Fault> Without, Mutant Mutant = Mutant.None)
+    private sealed record Seed(int Number, int Sagas, int Nodes, IReadOnlySet<Fault> Without, Mutant Mutant = Mutant.None)
     {
         public World Run(bool tellStory = false)
         {
             var sagas = Sagas > 0 ? Sagas : (int)(20 * Math.Pow(100, new Random(Number).NextDouble()));
+            var nodes = Nodes > 0 ? Nodes : new Random(Number ^ 0x70de5).Next(4) switch { 0 or 1 => 1, var drawn => drawn };
             World? world = null;
             Exception? failed = null;
             // A thread of its own, because a caller's synchronization context would take continuations away from the simulator.
@@ -147,7 +151,7 @@ public static class Simulation
             {
                 try
                 {
-                    (world = new World(Number, sagas, Without, tellStory, Mutant)).Run();
+                    (world = new World(Number, sagas, nodes, Without, tellStory, Mutant)).Run();
                 }
                 catch (Exception e)
                 {
@@ -159,7 +163,7 @@ public static class Simulation
             return failed is null ? world! : throw failed;
         }
 
-        public override string ToString() => $"dotnet run -c Release --project tests/Sagas.Benchmarks -- simulate --seed {Number} --seeds 1 --sagas {Sagas}"
+        public override string ToString() => $"dotnet run -c Release --project tests/Sagas.Benchmarks -- simulate --seed {Number} --seeds 1 --sagas {Sagas} --nodes {Nodes}"
             + (Without.Count > 0 ? $" --without {string.Join(",", Without.Order())}" : "");
     }
 }
