@@ -27,6 +27,9 @@ public sealed record SimulationOptions
     /// <summary>Faults to leave out.</summary>
     public IReadOnlySet<Fault> Without { get; init; } = new HashSet<Fault>();
 
+    /// <summary>How many seeds run at a time, each on a thread of its own. Default 2.</summary>
+    public int AtOnce { get; init; } = 2;
+
     /// <summary>Whether every seed is run twice, to see that both runs are the same. Default false.</summary>
     public bool Twice { get; init; }
 
@@ -42,15 +45,17 @@ public sealed record SimulationOptions
 /// <param name="Sagas">How many sagas they had.</param>
 /// <param name="Completed">How many completed.</param>
 /// <param name="Compensated">How many were compensated.</param>
+/// <param name="OnNodes">How many of the sagas ran on two or three nodes that share a store; the others on one with a journal.</param>
+/// <param name="TakenOver">How often a saga of a node was taken over by another.</param>
 /// <param name="Elapsed">In real time.</param>
 /// <param name="Simulated">In the time of the simulated worlds.</param>
 /// <param name="Hits">How often each fault struck.</param>
 /// <param name="Failure">The first seed that broke a promise, with its story; null: none did.</param>
-public sealed record SimulationReport(int Seeds, long Sagas, long Completed, long Compensated, TimeSpan Elapsed, TimeSpan Simulated, IReadOnlyDictionary<Fault, long> Hits, string? Failure)
+public sealed record SimulationReport(int Seeds, long Sagas, long Completed, long Compensated, long OnNodes, long TakenOver, TimeSpan Elapsed, TimeSpan Simulated, IReadOnlyDictionary<Fault, long> Hits, string? Failure)
 {
     /// <summary>The figures as text.</summary>
     public override string ToString() => string.Create(CultureInfo.InvariantCulture,
-        $"{Seeds} seeds, {Sagas} sagas ({Completed} completed, {Compensated} compensated) in {Elapsed.TotalSeconds:0.0} s: {Sagas / Elapsed.TotalSeconds:0} sagas/s, {Simulated / Elapsed:0} times as fast as the clock\n")
+        $"{Seeds} seeds, {Sagas} sagas ({Completed} completed, {Compensated} compensated; {OnNodes} on several nodes, {TakenOver} times taken over) in {Elapsed.TotalSeconds:0.0} s: {Sagas / Elapsed.TotalSeconds:0} sagas/s, {Simulated / Elapsed:0} times as fast as the clock\n")
         + "faults: " + string.Join(", ", Hits.Select(hit => string.Create(CultureInfo.InvariantCulture, $"{hit.Key} {hit.Value}")));
 }
 
@@ -71,21 +76,52 @@ public static class Simulation
         var simulated = TimeSpan.Zero;
         string? failure = null;
         var seeds = 0;
-        while (failure is null && (options.TotalSagas is { } total ? sagas < total : options.Seeds is { } count ? seeds < count : clock.Elapsed < options.Time))
+        long takenOver = 0, onNodes = 0;
+        var gate = new Lock();
+        Seed? Next()
         {
-            var run = new Seed(first + seeds++, options.Sagas ?? 0, options.Nodes ?? 0, options.Without);
-            var world = run.Run();
-            sagas += world.Sagas;
-            completed += world.Audit.Completed;
-            compensated += world.Audit.Compensated;
-            simulated += world.Scheduler.Now - world.Settings.Morning;
-            for (var i = 0; i < hits.Length; i++) hits[i] += world.Faults.Hits[i];
-            options.Log?.Invoke(string.Create(CultureInfo.InvariantCulture, $"seed {run.Number}: {world.Sagas} sagas, {(world.Nodes.Count == 1 ? "a node on a journal" : $"{world.Nodes.Count} nodes")}, {world.Scheduler.Steps} steps, hash {world.Hash:x16}"));
-            if (world.Audit.Faults.Count > 0) failure = Tell(options.Shrink ? Smaller(run, options.Log) : run);
-            else if (options.Twice && run.Run().Hash is var again && again != world.Hash)
-                failure = $"Seed {run.Number} is not the same twice: hash {world.Hash:x16}, then {again:x16}. {Divergence(run)}";
+            lock (gate)
+                return failure is null && (options.TotalSagas is { } total ? sagas < total : options.Seeds is { } count ? seeds < count : clock.Elapsed < options.Time)
+                    ? new Seed(first + seeds++, options.Sagas ?? 0, options.Nodes ?? 0, options.Without) : null;
         }
-        return new SimulationReport(seeds, sagas, completed, compensated, clock.Elapsed, simulated,
+        void Work()
+        {
+            while (Next() is { } run)
+            {
+                string? found;
+                try
+                {
+                    found = Try(run);
+                }
+                catch (InvalidOperationException e)
+                {
+                    found = e.ToString();
+                }
+                lock (gate) failure ??= found;
+            }
+        }
+        string? Try(Seed run)
+        {
+            var world = run.Run();
+            lock (gate)
+            {
+                sagas += world.Sagas;
+                completed += world.Audit.Completed;
+                compensated += world.Audit.Compensated;
+                takenOver += world.Audit.TakenOver;
+                if (world.Nodes.Count > 1) onNodes += world.Sagas;
+                simulated += world.Scheduler.Now - world.Settings.Morning;
+                for (var i = 0; i < hits.Length; i++) hits[i] += world.Faults.Hits[i];
+            }
+            options.Log?.Invoke(string.Create(CultureInfo.InvariantCulture, $"seed {run.Number}: {world.Sagas} sagas, {(world.Nodes.Count == 1 ? "a node on a journal" : $"{world.Nodes.Count} nodes")}, {world.Scheduler.Steps} steps, hash {world.Hash:x16}"));
+            if (world.Audit.Faults.Count > 0) return Tell(options.Shrink ? Smaller(run, options.Log) : run);
+            return options.Twice && run.Run().Hash is var again && again != world.Hash
+                ? $"Seed {run.Number} is not the same twice: hash {world.Hash:x16}, then {again:x16}. {Divergence(run)}" : null;
+        }
+        var workers = Enumerable.Range(0, Math.Max(1, options.AtOnce)).Select(_ => new Thread(Work)).ToArray();
+        foreach (var worker in workers) worker.Start();
+        foreach (var worker in workers) worker.Join();
+        return new SimulationReport(seeds, sagas, completed, compensated, onNodes, takenOver, clock.Elapsed, simulated,
             Enum.GetValues<Fault>().ToDictionary(fault => fault, fault => hits[(int)fault]), failure);
     }
 
