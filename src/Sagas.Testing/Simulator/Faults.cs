@@ -158,7 +158,7 @@ internal sealed class Faults
         Fault.CrashAfterRecovery or Fault.CrashInTakeover => 0.3,
         Fault.StoreLate => 0.01,                                                           // each request
         Fault.NewsLost => 0.5,
-        Fault.NodeLost or Fault.Restart => 0.02,                                           // each node, each second
+        Fault.NodeLost or Fault.Restart => 0.05,                                           // each node, each second
         Fault.CrashInSnapshot => 0.5,                                                      // each call to the disk
         Fault.CrashInRotation => 0.1,                             // each call to the disk
         Fault.CrashAtDisk => 0.003,

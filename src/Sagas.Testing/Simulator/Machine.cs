@@ -71,11 +71,11 @@ internal abstract class Machine(World world, string name)
 
     private void StartLater()
     {
-        if (IsLost && !World.Faults.Quiet) return;
+        if (IsLost) return;
         World.Scheduler.After(null, World.Faults.Quiet ? 100.Milliseconds() : TimeSpan.FromMilliseconds(World.Chance.Next(1, 8000)), Start);
     }
 
-    /// <summary>Its process does not come back before all is calm.</summary>
+    /// <summary>Its process does not come back: the others must go on with what it had.</summary>
     public bool IsLost { get; protected set; }
 
     /// <summary>Kills the process and takes everything that was not synced; it starts again at once.</summary>
@@ -107,9 +107,8 @@ internal abstract class Machine(World world, string name)
     public void Heal()
     {
         _fullUntil = default;
-        IsLost = false;
         if (Process is not null) Process.PausedUntil = default;
-        if (Process is not { Alive: true }) Start();
+        if (Process is not { Alive: true } && !IsLost) Start();
     }
 
     /// <summary>The mistakes of this machine's journal.</summary>

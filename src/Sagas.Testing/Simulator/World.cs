@@ -76,9 +76,9 @@ internal sealed class World
         }
         // Stray messages come late and must find that nothing can be changed; then the power goes once more.
         Scheduler.RunUntil(Scheduler.Now + 1.Minutes());
-        foreach (var node in Nodes) node.CutPower();
+        foreach (var node in Nodes.Where(node => !node.IsLost)) node.CutPower();
         Scheduler.RunUntil(Scheduler.Now + 10.Seconds() + Settings.Lease);
-        if (Nodes.FirstOrDefault(node => !node.IsReady) is { } down) Audit.Fault("P7", down.Name, "the node does not start although nothing is wrong any more");
+        if (Nodes.FirstOrDefault(node => !node.IsReady && !node.IsLost) is { } down) Audit.Fault("P7", down.Name, "the node does not start although nothing is wrong any more");
         else Finish(Audit.FinishAsync(Nodes[0].Stored!));
         foreach (var machine in _machines) machine.Forget();
     }
@@ -140,7 +140,7 @@ internal sealed class World
         Scheduler.Post(process, async () => await deliver());
     }
 
-    private bool IsOver() => _busyClients.Count == 0 && Nodes.All(node => node.IsReady) && Finish(Nodes[0].Stored!.OldestUnfinishedAsync(CancellationToken.None).AsTask()) is null;
+    private bool IsOver() => _busyClients.Count == 0 && Nodes.All(node => node.IsReady || node.IsLost) && Finish(Nodes[0].Stored!.OldestUnfinishedAsync(CancellationToken.None).AsTask()) is null;
 
     /// <summary>Faults stop, and everything must end.</summary>
     private void Calm()
