@@ -85,12 +85,18 @@ internal sealed class Processor
             }
         }
         if (flush) Flush(all: last);
-        while (_batch.Exists(static live => live.Urgent))
+        do
         {
-            var (committed, again) = await CommitAsync().ConfigureAwait(false);
-            foreach (var live in committed) Dispatch(live);
-            foreach (var live in again) await DecideAgainAsync(live).ConfigureAwait(false);
+            while (_batch.Exists(static live => live.Urgent))
+            {
+                var (committed, again) = await CommitAsync().ConfigureAwait(false);
+                foreach (var live in committed) Dispatch(live);
+                foreach (var live in again) await DecideAgainAsync(live, isConflict: true).ConfigureAwait(false);
+            }
+            if (_engine.Shared is null) break;
+            foreach (var live in _batch.FindAll(static live => live.Unsure)) await DecideAgainAsync(live, isConflict: false).ConfigureAwait(false);
         }
+        while (_batch.Exists(static live => live.Urgent));
         _openSagas = _live.Count;
         foreach (var live in _batch) Leave(live);
         _batch.Clear();
@@ -140,6 +146,7 @@ internal sealed class Processor
         {
             live ??= _live[mail.Id] = Live.FromStore(_engine.DefinitionOf(stored)!, stored);
             live.Reset(stored, owner);
+            live.Fresh = true;
             Enter(live);
             // Whatever was sent before the doubt may never have been: ask again. Another node's commands are out.
             if (owner is null && mail is not RecoveredMail) Fold(live, new EventMail(mail.Id, new SagaEvent.Recovered()));
@@ -343,9 +350,11 @@ internal sealed class Processor
     }
 
     /// <summary>Another node, or an earlier life of the same id, has written: what was decided is void, and is decided again on what the store has.</summary>
-    private async Task DecideAgainAsync(Live live)
+    /// <param name="live">The saga.</param>
+    /// <param name="isConflict">Whether that is known; if it is only to be seen, what was decided stays when nobody has.</param>
+    private async Task DecideAgainAsync(Live live, bool isConflict)
     {
-        Telemetry.Conflicts.Add(1);
+        if (isConflict) Telemetry.Conflicts.Add(1);
         SagaState? stored;
         string? owner;
         try
@@ -357,6 +366,8 @@ internal sealed class Processor
             Doubt(live, e);
             return;
         }
+        live.Fresh = true;
+        if (!isConflict && stored?.Version == live.Durable!.Version) return;
         foreach (var start in live.Batch.OfType<StartMail>()) start.Reply(Existing(start, stored!));
         if (stored is null or { Ended: true } || live.Durable is null)
         {

@@ -126,7 +126,7 @@ public sealed class SagaEngine : IHostedLifecycleService
                 ? $"There is no version {version} of definition '{request.Definition}'. GET /definitions lists what there is."
                 : $"There is no definition '{request.Definition}'. GET /definitions lists what there is.");
         if (Misfit(definition, request) is { } misfit) return misfit;
-        if (_parts.Store.Health.Level != StoreLevel.Good && !request.Id.HasValue)
+        if (!request.Id.HasValue && _parts.Store.Health.Level != StoreLevel.Good)
             return new StartResult(StartOutcome.Busy, Problem: $"The store takes no new sagas: {_parts.Store.Health.Detail}");
         var id = request.Id ?? new SagaId(Guid.CreateVersion7(_parts.Now).ToString("N"));
         using var span = StartSpan(definition, request, id);

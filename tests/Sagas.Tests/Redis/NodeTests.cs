@@ -91,6 +91,28 @@ public sealed class NodeTests : IAsyncDisposable
     }
 
     [Fact]
+    public async Task A_node_that_has_not_heard_that_it_lost_a_saga_looks_before_it_says_no_or_how_it_stands()
+    {
+        var (a, b) = (await NodeAsync("a", hears: false), await NodeAsync("b"));
+        await a.StartAsync("p1");
+        (await b.Engine.RequestAsync(new SagaId("p1"), new SagaEvent.PauseRequested("wait", "ann"))).Outcome.ShouldBe(RequestOutcome.Accepted);
+        (await a.StartAsync("p1")).Saga!.Paused.ShouldBeTrue("the first node still holds the saga as it was before the second one paused it");
+        (await a.Engine.RequestAsync(new SagaId("p1"), new SagaEvent.ResumeRequested("go on", "ann"))).Outcome.ShouldBe(RequestOutcome.Accepted);
+        (await b.SagaAsync("p1")).Paused.ShouldBeFalse();
+        (await a.Engine.RequestAsync(new SagaId("p1"), new SagaEvent.ResumeRequested("again", "ann"))).Outcome.ShouldBe(RequestOutcome.WrongState);
+    }
+
+    [Fact]
+    public async Task A_node_whose_saga_was_paused_elsewhere_resumes_it_though_it_knows_of_no_pause()
+    {
+        var (a, b) = (await NodeAsync("a", hears: false), await NodeAsync("b"));
+        await a.StartAsync("p1");
+        (await b.Engine.RequestAsync(new SagaId("p1"), new SagaEvent.PauseRequested("wait", "ann"))).Outcome.ShouldBe(RequestOutcome.Accepted);
+        (await a.Engine.RequestAsync(new SagaId("p1"), new SagaEvent.ResumeRequested("go on", "ann"))).Outcome.ShouldBe(RequestOutcome.Accepted);
+        (await b.SagaAsync("p1")).Paused.ShouldBeFalse();
+    }
+
+    [Fact]
     public async Task A_commit_of_a_node_that_lost_the_saga_is_refused_even_if_nobody_has_changed_it()
     {
         await using var a = Store("a");
