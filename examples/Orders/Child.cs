@@ -6,17 +6,18 @@ using System.Net.Sockets;
 namespace Orders;
 
 /// <summary>
-/// A process that is started again when it dies, and that ends with this one, however this one ends: a shell between them, which the Ctrl-C of a terminal does not
-/// reach, passes on the signals that are written to it, and kills when its input closes.
+/// A process that is started again when it dies, and that ends with this one, however this one ends: a shell between them passes on the signals that are written to
+/// it, and kills when its input closes. A terminal's Ctrl-C reaches neither the shell nor, by setsid, the process: in what order they stop is decided here.
 /// </summary>
 public sealed class Child(string name, string program, string[] arguments, string ready, IReadOnlyDictionary<string, string>? environment = null, bool speaks = true)
 {
     private const string Guard = """
         trap '' INT HUP
         exec 3<&0
-        "$@" </dev/null 3<&- & child=$!
+        $(command -v setsid) "$@" </dev/null 3<&- & child=$!
         echo "pid $child"
-        { while read -r signal; do kill -"$signal" "$child"; done; kill -9 "$child"; } <&3 2>/dev/null & reader=$!
+        exec 2>/dev/null
+        { while read -r signal; do kill -"$signal" "$child"; done; kill -9 "$child"; } <&3 & reader=$!
         wait "$child"; code=$?
         kill "$reader"
         exit "$code"
@@ -119,7 +120,7 @@ public sealed class Child(string name, string program, string[] arguments, strin
             if (line is null) return;
             if (line.StartsWith("pid ", StringComparison.Ordinal) && int.TryParse(line[4..], CultureInfo.InvariantCulture, out var pid)) Pid = pid;
             else if (line.Contains(ready, StringComparison.Ordinal)) isReady.TrySetResult();
-            else if (speaks && isReady.Task.IsCompleted) Console.WriteLine($"[{name}] {line}");
+            else if (speaks && isReady.Task.IsCompleted && !_isStopping) Console.WriteLine($"[{name}] {line}");
             lock (_said)
             {
                 _said.Enqueue(line);
