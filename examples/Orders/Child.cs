@@ -7,14 +7,15 @@ namespace Orders;
 
 /// <summary>
 /// A process that is started again when it dies, and that ends with this one, however this one ends: a shell between them passes on the signals that are written to
-/// it, and kills when its input closes. A terminal's Ctrl-C reaches neither the shell nor, by setsid, the process: in what order they stop is decided here.
+/// it, and kills when its input closes. By setsid neither is reached by the Ctrl-C of a terminal or by what kills this process's group: in what order they stop is
+/// decided here.
 /// </summary>
 public sealed class Child(string name, string program, string[] arguments, string ready, IReadOnlyDictionary<string, string>? environment = null, bool speaks = true)
 {
     private const string Guard = """
         trap '' INT HUP
         exec 3<&0
-        $(command -v setsid) "$@" </dev/null 3<&- & child=$!
+        "$@" </dev/null 3<&- & child=$!
         echo "pid $child"
         exec 2>/dev/null
         { while read -r signal; do kill -"$signal" "$child"; done; kill -9 "$child"; } <&3 & reader=$!
@@ -99,7 +100,9 @@ public sealed class Child(string name, string program, string[] arguments, strin
 
     private async Task BeginAsync()
     {
-        var start = new ProcessStartInfo("/bin/sh", ["-c", Guard, "sh", program, .. arguments]) { RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true };
+        string[] shell = ["/bin/sh", "-c", Guard, "sh", program, .. arguments];
+        if (PrivateServers.Find("setsid") is { } setsid) shell = [setsid, .. shell];
+        var start = new ProcessStartInfo(shell[0], shell[1..]) { RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true };
         foreach (var (key, value) in environment ?? new Dictionary<string, string>()) start.Environment[key] = value;
         var guard = Process.Start(start)!;
         var isReady = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -217,6 +220,7 @@ public static class PrivateServers
         return ports;
     }
 
-    private static string? Find(string program) => (Environment.GetEnvironmentVariable("PATH") ?? "").Split(Path.PathSeparator, StringSplitOptions.RemoveEmptyEntries)
+    /// <summary>Where a program is; null: it is not installed.</summary>
+    public static string? Find(string program) => (Environment.GetEnvironmentVariable("PATH") ?? "").Split(Path.PathSeparator, StringSplitOptions.RemoveEmptyEntries)
         .Concat(s_elsewhere).Select(folder => Path.Combine(folder, program)).FirstOrDefault(File.Exists);
 }
