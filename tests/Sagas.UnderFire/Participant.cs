@@ -95,7 +95,7 @@ internal sealed class Misfortune(string folder, Tally tally)
         }
         if (!isNew) tally.Add(Count.Recognised);
         if (fate is >= 0.01 and < 0.02) throw Failing("after");
-        if (fate is >= 0.03 and < 0.032)
+        if (fate is >= 0.03 and < 0.031)
         {
             tally.Add(Count.Crashed);
             Process.GetCurrentProcess().Kill();

@@ -202,7 +202,17 @@ public sealed class Referee : IAsyncDisposable
 
     private static bool IsNetwork(Exception e, CancellationToken cancel) => e is HttpRequestException or IOException || (e is OperationCanceledException && !cancel.IsCancellationRequested);
 
-    private void Wrong(string what) => _wrongs.Enqueue(what);
+    private void Wrong(string what)
+    {
+        Note($"WRONG {what}");
+        _wrongs.Enqueue(what);
+    }
+
+    /// <summary>What was done when, to be read beside the processes' logs.</summary>
+    private void Note(string what)
+    {
+        lock (_random) File.AppendAllText(Path.Combine(_folder, "referee.log"), $"{DateTime.UtcNow:HH:mm:ss.fff} {what}\n");
+    }
 
     // ── Harm ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -290,17 +300,19 @@ public sealed class Referee : IAsyncDisposable
             await OwnsAsync(node.Name, cancel);
             var faults = _serverFaults;
             var killedAt = Stopwatch.GetTimestamp();
+            Note($"node {node.Name} is killed");
             await node.KillAsync();
             var takeovers = await TakenOverAsync(node.Name, killedAt, cancel);
+            Note($"node {node.Name}: {takeovers.Count} sagas taken over in {Worst(takeovers)}");
             if (takeovers.Count > 0) _score.Hit(Fault.EngineKilled);
             foreach (var takeover in takeovers) (undisturbed && faults == _serverFaults ? _score.Takeovers : _score.HinderedTakeovers).Add(takeover);
             await node.StartAsync(cancel);
-            await SettleAsync(cancel);
         }
         finally
         {
             if (undisturbed) _calm.Release();
         }
+        await SettleAsync(cancel);
     }
 
     /// <summary>It is back before its lease is over, under its name.</summary>
@@ -308,6 +320,7 @@ public sealed class Referee : IAsyncDisposable
     {
         var node = _nodes[AnyNode()];
         await OwnsAsync(node.Name, cancel);
+        Note($"node {node.Name} is killed and comes back at once");
         await node.KillAsync();
         _score.Hit(Fault.EngineKilled);
         await node.StartAsync(cancel);
@@ -319,6 +332,7 @@ public sealed class Referee : IAsyncDisposable
         var node = _nodes[AnyNode()];
         await OwnsAsync(node.Name, cancel);
         var stoppedAt = Stopwatch.GetTimestamp();
+        Note($"node {node.Name} is stopped");
         node.Signal("STOP");
         IReadOnlyList<TimeSpan> takeovers;
         try
@@ -329,6 +343,7 @@ public sealed class Referee : IAsyncDisposable
         {
             node.Signal("CONT");
         }
+        Note($"node {node.Name} goes on; {takeovers.Count} sagas taken over in {Worst(takeovers)}");
         if (takeovers.Count > 0) _score.Hit(Fault.EngineStopped);
         foreach (var takeover in takeovers) _score.HinderedTakeovers.Add(takeover);
         await SettleAsync(cancel);
@@ -407,7 +422,9 @@ public sealed class Referee : IAsyncDisposable
             Interlocked.Increment(ref _serverFaults);
             await harm();
             var over = Stopwatch.GetTimestamp();
+            Note("harm to servers is over");
             if (!await CanaryAsync(cancel)) Wrong($"after {Patience.TotalSeconds} s without harm to servers and connections no transfer has ended");
+            Note($"work goes on {Stopwatch.GetElapsedTime(over)} later");
             if (Stopwatch.GetElapsedTime(over) is var recovery && recovery > _worstRecovery) _worstRecovery = recovery;
         }
         finally
@@ -420,6 +437,7 @@ public sealed class Referee : IAsyncDisposable
 
     private Task KillRedisAsync(CancellationToken cancel) => WithServersAsync(async () =>
     {
+        Note("Redis is killed");
         await _redis.KillAsync();
         _score.Hit(Fault.RedisKilled);
         await Task.Delay(Next(0, 3000), cancel);
@@ -428,6 +446,7 @@ public sealed class Referee : IAsyncDisposable
 
     private Task KillRabbitAsync(CancellationToken cancel) => WithServersAsync(async () =>
     {
+        Note("RabbitMQ is killed");
         await _rabbit.KillAsync();
         _score.Hit(Fault.RabbitKilled);
         await Task.Delay(Next(0, 2000), cancel);
@@ -439,6 +458,7 @@ public sealed class Referee : IAsyncDisposable
         var near = _proxies.Where(proxy => proxy.Name.StartsWith(who, StringComparison.Ordinal) && proxy.Name.EndsWith(server, StringComparison.Ordinal)).ToArray();
         var proxy = near[Next(near.Length)];
         var time = TimeSpan.FromMilliseconds(Next(1000, 5000));
+        Note($"{fault} between {proxy.Name} for {time}");
         var hit = fault switch
         {
             Fault.RedisRequestsCut or Fault.RabbitRequestsCut => await proxy.CutAsync(requests: true, answers: false, time, cancel),
@@ -456,6 +476,7 @@ public sealed class Referee : IAsyncDisposable
             {
                 await Task.Delay(Next(1000, 6000), cancel);
                 var participant = _participants[Place.Participants[Next(Place.Participants.Length)]];
+                Note($"{participant.Name} is killed");
                 await participant.KillAsync();
                 _score.Hit(Fault.ParticipantKilled);
                 await Task.Delay(Next(0, 1000), cancel);
@@ -470,8 +491,10 @@ public sealed class Referee : IAsyncDisposable
         {
             foreach (var participant in _participants.Values.Where(static participant => participant.IsDead))
             {
+                Note($"{participant.Name} has crashed");
                 await participant.KillAsync();
                 await participant.StartAsync(cancel);
+                Note($"{participant.Name} is back");
             }
             foreach (var node in _nodes.Values.Where(static node => node.IsDead)) throw new InvalidOperationException($"Engine node {node.Name} has ended by itself; see its log.");
             await Task.Delay(100, cancel);
