@@ -109,6 +109,10 @@ internal static class Calls
         {
             Parameters = ["format", "version"], Answers = [(200, "Graph")], Problems = [400, 404],
         },
+        new("POST", "/api/v1/definitions/{name}/verify", "Try every order of every event and fault within bounds", Verify.Run)
+        {
+            Parameters = ["version"], Body = "VerifyBounds", Answers = [(200, "Verification")], Problems = [400, 404, 413, 415, 429],
+        },
         new("GET", "/api/v1/stats", "Numbers: counts of all sagas, rates of this node's last minute", Numbers.Stats)
         {
             Parameters = ["definition"], Answers = [(200, "Stats")], Problems = [404, 503],

@@ -225,6 +225,7 @@ internal static class OpenApi
         var item = Required(Object(("id", Text()), ("input", Any()), ("tags", tags)), "input");
         var graph = Object(("name", Text()), ("version", Whole(1)), ("steps", Many(Ref("DefinitionStep"))));
         graph["properties"]!["timeout"] = Text();
+        var verdict = OneOf("holds", "violated", "bounded");
         var action = OneOf("cancel", "retry", "pause", "resume", "terminate");
         // The listing's parameters: a text, or several where the listing takes several.
         var filter = Required(Object([.. Calls.Filter.Select(name => (name, name is "status" or "tag"
@@ -281,6 +282,11 @@ internal static class OpenApi
                 ("startedAt", Time()), ("updatedAt", Time()), ("finishedAt", OrNull(Time())), ("cancelledBy", OrNull(Text())), ("cancelReason", OrNull(Text()))),
             ["OperationPage"] = Object(("items", Many(Ref("Operation"))), ("next", OrNull(Text()))),
             ["Matched"] = Object(("matched", Whole(0))),
+            ["VerifyBounds"] = Required(Object(("attempts", Whole(1, 5)), ("crashes", Whole(0, 7)), ("duplicates", Whole(0, 7)), ("drops", Whole(0, 7)), ("takeovers", Whole(0, 7)),
+                ("pauses", Whole(0, 7)), ("cancel", Flag()), ("errors", Flag()), ("busy", Flag()), ("maxStates", Whole(1)))),
+            ["Verification"] = Object(("verdict", verdict), ("states", Whole(0)), ("transitions", Whole(0)), ("seconds", Number()), ("bounds", Text()), ("promise", OrNull(Text())),
+                ("runs", Many(Object(("verdict", verdict), ("bounds", Text()), ("states", Whole(0)), ("transitions", Whole(0)), ("depth", Whole(0))))),
+                ("counterexample", Many(Object(("text", Text()), ("from", Text()), ("to", Text()), ("step", OrNull(Text())), ("phase", OrNull(phase)))))),
             ["Resolve"] = Required(Object(("outcome", OneOf("done", "notDone")), ("result", Any()), ("reason", Text())), "outcome", "reason"),
             ["Callback"] = Required(Object(("outcome", OneOf("ok", "refused", "error")), ("result", Any()), ("code", Text()), ("message", Text())), "outcome"),
             ["Problem"] = Required(Object(("type", Text()), ("title", Text()), ("status", Whole(400, 599)), ("detail", Text()), ("parameter", Text()), ("path", Text()),

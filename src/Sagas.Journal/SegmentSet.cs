@@ -148,6 +148,12 @@ sealed class SegmentSet : IDisposable
         return gone;
     }
 
+    /// <summary>How many there are; asked far more often than what they are.</summary>
+    public int Count
+    {
+        get { lock (gate) return ended.Count + (ended.ContainsKey(place.Item1) ? 0 : 1); }
+    }
+
     public IReadOnlyList<JournalSegment> List()
     {
         lock (gate)

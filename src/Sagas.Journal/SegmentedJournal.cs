@@ -82,7 +82,7 @@ public sealed class SegmentedJournal : IAsyncDisposable
     public long Epoch => segments.Epoch;
 
     /// <summary>How the journal is.</summary>
-    public JournalHealth Health => new(commit.Failure, segments.Spare.LowSpace, segments.BytesOnDisk, segments.List().Count, segments.Syncs);
+    public JournalHealth Health => new(commit.Failure, segments.Spare.LowSpace, segments.BytesOnDisk, segments.Count, segments.Syncs);
 
     /// <summary>The segments, oldest first; the last is the one appends go to.</summary>
     public IReadOnlyList<JournalSegment> Segments => segments.List();

@@ -28,6 +28,14 @@ internal static class Background
     public static TaskCreationOptions Continuations(this TimeProvider time) =>
         time is VirtualTime ? TaskCreationOptions.None : TaskCreationOptions.RunContinuationsAsynchronously;
 
+    /// <summary>Cancels without running what waits for that before it returns, unless the order is the clock's anyway.</summary>
+    public static Task CancelAsync(this TimeProvider time, CancellationTokenSource source)
+    {
+        if (time is not VirtualTime) return source.CancelAsync();
+        source.Cancel();
+        return Task.CompletedTask;
+    }
+
     /// <summary>A task that many may wait for. Of several who wait for one task only the first goes on inline; so, on virtual time, each waits for one of their own.</summary>
     public static Task Shared(this TimeProvider time, Task task) => time is VirtualTime
         ? task.ContinueWith(static _ => { }, CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default)

@@ -39,6 +39,12 @@ internal sealed class Live(SagaDefinition definition, SagaState state)
     /// <summary>The node that owned it when it was read; null: this one. The next commit takes it over, and without one it is let go.</summary>
     public string? TakenFrom { get; private set; }
 
+    /// <summary>It was read or written in the batch under way: what is said of it is so. Otherwise another node may have it by now.</summary>
+    public bool Fresh { get; set; }
+
+    /// <summary>Somebody is to be told how it stands, without a commit that shows that it still does.</summary>
+    public bool Unsure => !Fresh && Durable is not null && _batch.Exists(mail => mail is StartMail || mail is RequestMail { Refused: not null });
+
     /// <summary>When the timer pump will call for it; null: not registered.</summary>
     public DateTimeOffset? Alarm { get; set; }
 
@@ -79,6 +85,7 @@ internal sealed class Live(SagaDefinition definition, SagaState state)
     {
         Durable = State;
         TakenFrom = null;
+        Fresh = true;
         _history.Clear();
         Dirty = Urgent = false;
     }
@@ -92,7 +99,7 @@ internal sealed class Live(SagaDefinition definition, SagaState state)
     public void LeaveBatch()
     {
         _batch.Clear();
-        InBatch = false;
+        InBatch = Fresh = false;
     }
 
     /// <summary>Forgets what was decided beyond <paramref name="stored"/>.</summary>

@@ -94,7 +94,7 @@ internal sealed class Nodes : INodeListener
     private readonly CancellationTokenSource _stop = new();
     private readonly Dictionary<string, (DateTimeOffset Heartbeat, DateTimeOffset LookedAt)> _emptied = [];
     private readonly List<SagaState> _homeless = [];
-    private TaskCompletionSource _nudge = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private TaskCompletionSource _nudge;
     private Task _running = Task.CompletedTask;
     private volatile bool _reread, _redefine;
 
@@ -109,6 +109,7 @@ internal sealed class Nodes : INodeListener
         Func<Mail, CancellationToken, ValueTask> post, Func<CancellationToken, Task> loadDefinitions)
     {
         (_store, _engine, _feed, _waiters, _adopt, _post, _loadDefinitions) = (store, engine, feed, waiters, adopt, post, loadDefinitions);
+        _nudge = new TaskCompletionSource(engine.Time.Continuations());
         store.Listen(this);
         feed.Listening = saga => _ = WatchAsync(saga);
     }
@@ -118,7 +119,7 @@ internal sealed class Nodes : INodeListener
     /// <summary>Ends this node's life among the others, who take over its sagas at once.</summary>
     public async Task LeaveAsync()
     {
-        await _stop.CancelAsync().ConfigureAwait(false);
+        await _engine.Time.CancelAsync(_stop).ConfigureAwait(false);
         await _running.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         try
         {
@@ -216,7 +217,7 @@ internal sealed class Nodes : INodeListener
                 if (tick.IsCanceled) return;
                 tick = timer.WaitForNextTickAsync(_stop.Token).AsTask();
             }
-            else Interlocked.CompareExchange(ref _nudge, new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously), nudge);
+            else Interlocked.CompareExchange(ref _nudge, new TaskCompletionSource(_engine.Time.Continuations()), nudge);
         }
     }
 

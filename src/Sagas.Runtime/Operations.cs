@@ -94,7 +94,7 @@ internal sealed class Operations : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         await _look.DisposeAsync().ConfigureAwait(false);
-        await _stop.CancelAsync().ConfigureAwait(false);
+        await _parts.Time.CancelAsync(_stop).ConfigureAwait(false);
         await Task.WhenAll(_running.Values.Select(run => run.Ended)).ConfigureAwait(false);
     }
 

@@ -43,7 +43,7 @@ internal sealed class Outbox(ITransport transport, HttpTransport http, TimeProvi
         http.Stop();
         var all = Task.WhenAll(_lanes.Values.Select(lane => lane.Idle));
         await Task.WhenAny(all, Task.Delay(patience, time)).ConfigureAwait(false);
-        await _stop.CancelAsync().ConfigureAwait(false);
+        await time.CancelAsync(_stop).ConfigureAwait(false);
     }
 
     /// <summary>The commands for one destination: those of the highest priority first, and among equals in the order in which they were committed.</summary>

@@ -22,6 +22,8 @@ internal sealed class Processor
     // Changed by this worker only; others may look while it works.
     private readonly ConcurrentDictionary<SagaId, Live> _live = new();
     private readonly List<Live> _batch = [];
+    // This node's from now on, and met by a batch that may not be going on with them.
+    private readonly List<RecoveredMail> _adopted = [];
     private readonly Queue<(Live Live, DateTimeOffset Until)> _lazy = [];
     private readonly ITimer _flush;
     private bool _flushSet;
@@ -76,21 +78,47 @@ internal sealed class Processor
         for (var count = 0; count < _engine.Options.BatchSize && _mailbox.Reader.TryRead(out var mail); count++)
         {
             flush |= mail is FlushMail;
-            if (mail is not FlushMail && await FindLiveAsync(mail).ConfigureAwait(false) is { } live)
-            {
-                Enter(live);
-                live.Join(mail);
-                Fold(live, mail);
-                if (live is { TakenFrom: not null, Dirty: true }) live.Hurry();
-            }
+            if (mail is not FlushMail) await TakeAsync(mail).ConfigureAwait(false);
         }
         if (flush) Flush(all: last);
-        while (_batch.Exists(static live => live.Urgent))
+        await FinishAsync().ConfigureAwait(false);
+        while (_adopted.Count > 0)
         {
-            var (committed, again) = await CommitAsync().ConfigureAwait(false);
-            foreach (var live in committed) Dispatch(live);
-            foreach (var live in again) await DecideAgainAsync(live).ConfigureAwait(false);
+            var adopted = _adopted.ToArray();
+            _adopted.Clear();
+            foreach (var mail in adopted)
+            {
+                if (_live.TryGetValue(mail.Id, out var live)) live.Doubtful = true;
+                await TakeAsync(mail).ConfigureAwait(false);
+            }
+            await FinishAsync().ConfigureAwait(false);
         }
+    }
+
+    private async ValueTask TakeAsync(Mail mail)
+    {
+        if (await FindLiveAsync(mail).ConfigureAwait(false) is not { } live) return;
+        Enter(live);
+        live.Join(mail);
+        Fold(live, mail);
+        if (live is { TakenFrom: not null, Dirty: true }) live.Hurry();
+    }
+
+    /// <summary>Commits the batch and sends what it decided.</summary>
+    private async Task FinishAsync()
+    {
+        do
+        {
+            while (_batch.Exists(static live => live.Urgent))
+            {
+                var (committed, again) = await CommitAsync().ConfigureAwait(false);
+                foreach (var live in committed) Dispatch(live);
+                foreach (var live in again) await DecideAgainAsync(live, isConflict: true).ConfigureAwait(false);
+            }
+            if (_engine.Shared is null) break;
+            foreach (var live in _batch.FindAll(static live => live.Unsure)) await DecideAgainAsync(live, isConflict: false).ConfigureAwait(false);
+        }
+        while (_batch.Exists(static live => live.Urgent));
         _openSagas = _live.Count;
         foreach (var live in _batch) Leave(live);
         _batch.Clear();
@@ -102,8 +130,15 @@ internal sealed class Processor
         if (_live.TryGetValue(mail.Id, out var live) && !live.Doubtful)
         {
             if (mail is not (TakenMail or RecoveredMail)) return live;
-            // What was decided in this batch goes to the store anyway, which has the last word; and what is known needs no look.
-            if (live.InBatch || mail is RecoveredMail { Saga.Version: var version } && live.Durable?.Version == version) return null;
+            // What was decided in this batch goes to the store anyway, which has the last word. If it was nothing, or a start that the store refuses, the saga
+            // would be let go after the batch, though it is this node's now: then it is taken up again.
+            if (live.InBatch)
+            {
+                if (mail is RecoveredMail adopted) _adopted.Add(adopted);
+                return null;
+            }
+            // What is known needs no look.
+            if (mail is RecoveredMail { Saga.Version: var version } && live.Durable?.Version == version) return null;
         }
         switch (mail)
         {
@@ -140,6 +175,7 @@ internal sealed class Processor
         {
             live ??= _live[mail.Id] = Live.FromStore(_engine.DefinitionOf(stored)!, stored);
             live.Reset(stored, owner);
+            live.Fresh = true;
             Enter(live);
             // Whatever was sent before the doubt may never have been: ask again. Another node's commands are out.
             if (owner is null && mail is not RecoveredMail) Fold(live, new EventMail(mail.Id, new SagaEvent.Recovered()));
@@ -343,9 +379,11 @@ internal sealed class Processor
     }
 
     /// <summary>Another node, or an earlier life of the same id, has written: what was decided is void, and is decided again on what the store has.</summary>
-    private async Task DecideAgainAsync(Live live)
+    /// <param name="live">The saga.</param>
+    /// <param name="isConflict">Whether that is known; if it is only to be seen, what was decided stays when nobody has.</param>
+    private async Task DecideAgainAsync(Live live, bool isConflict)
     {
-        Telemetry.Conflicts.Add(1);
+        if (isConflict) Telemetry.Conflicts.Add(1);
         SagaState? stored;
         string? owner;
         try
@@ -357,6 +395,8 @@ internal sealed class Processor
             Doubt(live, e);
             return;
         }
+        live.Fresh = true;
+        if (!isConflict && stored?.Version == live.Durable!.Version) return;
         foreach (var start in live.Batch.OfType<StartMail>()) start.Reply(Existing(start, stored!));
         if (stored is null or { Ended: true } || live.Durable is null)
         {

@@ -18,6 +18,7 @@ public sealed class SagaEngine : IHostedLifecycleService
     private readonly Pulse _pulse;
     private readonly Nodes? _nodes;
     private DateTimeOffset _startedAt;
+    private int _verifying;
     private readonly Failures _failures;
     private readonly Lock _counting = new();
     private InFlight? _inFlight;
@@ -125,7 +126,7 @@ public sealed class SagaEngine : IHostedLifecycleService
                 ? $"There is no version {version} of definition '{request.Definition}'. GET /definitions lists what there is."
                 : $"There is no definition '{request.Definition}'. GET /definitions lists what there is.");
         if (Misfit(definition, request) is { } misfit) return misfit;
-        if (_parts.Store.Health.Level != StoreLevel.Good && !request.Id.HasValue)
+        if (!request.Id.HasValue && _parts.Store.Health.Level != StoreLevel.Good)
             return new StartResult(StartOutcome.Busy, Problem: $"The store takes no new sagas: {_parts.Store.Health.Detail}");
         var id = request.Id ?? new SagaId(Guid.CreateVersion7(_parts.Now).ToString("N"));
         using var span = StartSpan(definition, request, id);
@@ -200,6 +201,28 @@ public sealed class SagaEngine : IHostedLifecycleService
     /// <summary>How many sagas match, by status.</summary>
     public ValueTask<ImmutableDictionary<SagaStatus, long>> CountAsync(SagaFilter filter, CancellationToken cancel = default) =>
         _parts.Store.CountAsync(Placed(filter), cancel);
+
+    /// <summary>
+    /// Explores a definition within bounds, time and memory (<see cref="SagasOptions.Verify"/>), beside the engine's own work. Null: this node is at another one.
+    /// </summary>
+    /// <param name="saga">The definition.</param>
+    /// <param name="bounds">What may happen; their <see cref="ExplorerBounds.MaxStates"/> count only below the option's.</param>
+    /// <param name="cancel">Ends it without a verdict.</param>
+    public async Task<Verification?> VerifyAsync(SagaDefinition saga, ExplorerBounds bounds, CancellationToken cancel = default)
+    {
+        ArgumentNullException.ThrowIfNull(bounds);
+        if (Interlocked.Exchange(ref _verifying, 1) != 0) return null;
+        try
+        {
+            var (begun, limit) = (_parts.Time.GetTimestamp(), _parts.Options.Verify);
+            return await Task.Run(() => Explorer.Verify(saga, bounds with { MaxStates = Math.Min(bounds.MaxStates, limit.MaxStates) },
+                stop: () => cancel.IsCancellationRequested || _parts.Time.GetElapsedTime(begun) > limit.TimeLimit), CancellationToken.None).ConfigureAwait(false);
+        }
+        finally
+        {
+            Volatile.Write(ref _verifying, 0);
+        }
+    }
 
     /// <summary>How many committed commands wait on this node to be sent, by destination: a participant or a host.</summary>
     public IEnumerable<(string Destination, int Waiting)> Outgoing => _parts.Outbox.Depths;

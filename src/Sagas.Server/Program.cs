@@ -1,6 +1,7 @@
 // The standalone host: REST, documentation, the dashboard, the journal or Redis, RabbitMQ if wanted, and definitions in JSON. Configuration, nothing else.
 //
 //   dotnet run --project src/Sagas.Server -- --urls http://127.0.0.1:5080 --Sagas:Journal:Path data
+//   dotnet run --project src/Sagas.Server -- verify transfer.json          (the explorer's verdict on a definition; starts nothing)
 
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Hosting.Server;
@@ -13,6 +14,7 @@ using Sagas.Redis;
 using Sagas.Runtime;
 using Sagas.Server;
 
+if (args is ["verify", ..]) return VerifyCommand.Run(args[1..], Console.Out, Console.Error);
 try
 {
     var builder = WebApplication.CreateBuilder(args);

@@ -19,6 +19,8 @@ internal static class Simulate
                 "--seed" => options with { Seed = Number(value) },
                 "--seeds" => options with { Seeds = Number(value) },
                 "--sagas" => options with { Sagas = Number(value) },
+                "--at-once" => options with { AtOnce = Number(value) },
+                "--nodes" => options with { Nodes = Number(value) },
                 "--sagas-total" => options with { TotalSagas = Number(value) },
                 "--seconds" => options with { Time = TimeSpan.FromSeconds(Number(value)) },
                 "--without" => options with { Without = value.Split(',').Select(Enum.Parse<Fault>).ToHashSet() },

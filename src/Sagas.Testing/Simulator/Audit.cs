@@ -21,6 +21,9 @@ internal sealed class Audit(World world)
 
     public int Compensated { get; private set; }
 
+    /// <summary>How many sagas went from one node to another because of its lease.</summary>
+    public int TakenOver { get; private set; }
+
     public void Fault(string promise, string saga, string what)
     {
         Concerned.Add(saga);
@@ -54,7 +57,8 @@ internal sealed class Audit(World world)
 
     // ── Engine ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    public void Committed(SagaState saga)
+    /// <summary>On a shared store also by which node, and from which.</summary>
+    public void Committed(SagaState saga, string? node = null, string? from = null)
     {
         if (!_ledgers.TryGetValue(saga.Id.Value, out var ledger))
         {
@@ -63,8 +67,19 @@ internal sealed class Audit(World world)
         }
         if (ledger.Durable is { Ended: true } ended) Fault("P10", saga.Id.Value, $"it had ended as {ended.Course} and is committed again as {saga.Course}");
         if (ledger.Durable is { } before && saga.Version <= before.Version) Fault("P12", saga.Id.Value, $"version {saga.Version} is committed over version {before.Version}");
+        if (node is not null && ledger.Owner is { } owner && owner != from) Fault("P12", saga.Id.Value, $"version {saga.Version} is committed by '{node}' as '{from}'s, and it is '{owner}'s");
         ledger.Durable = saga;
+        if (node is not null) ledger.Owner = saga.Ended ? null : node;
         world.Trace(Word(saga.Status), saga.Id.Value, saga.Version);
+    }
+
+    /// <summary>A node has taken over the saga of another.</summary>
+    public void Claimed(SagaState saga, string node)
+    {
+        var ledger = _ledgers[saga.Id.Value];
+        if (ledger.Owner != node) TakenOver++;
+        ledger.Owner = node;
+        world.Trace("taken by " + node, saga.Id.Value, saga.Version);
     }
 
     /// <summary>A command leaves: the commit that names it must be durable.</summary>
@@ -136,30 +151,25 @@ internal sealed class Audit(World world)
     // ── The end ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     /// <summary>Everything must have ended and everything must add up.</summary>
-    public async Task FinishAsync(Node node)
+    public async Task FinishAsync(ISagaStore store)
     {
         try
         {
-            await FinishReadingAsync(node);
+            await FinishReadingAsync(store);
         }
         catch (StoreUnavailableException e)
         {
-            Fault("P6", node.Name, $"what was stored cannot be read: {e.Message}");
+            Fault("P6", "all", $"what was stored cannot be read: {e.Message}");
         }
     }
 
-    private async Task FinishReadingAsync(Node node)
+    private async Task FinishReadingAsync(ISagaStore store)
     {
-        if (!node.IsReady)
-        {
-            Fault("P7", node.Name, "the node does not start although nothing is wrong any more");
-            return;
-        }
         var stored = new HashSet<string>(StringComparer.Ordinal);
         string? cursor = null;
         do
         {
-            var page = await node.Store!.ListAsync(new SagaFilter(), 500, cursor, CancellationToken.None);
+            var page = await store.ListAsync(new SagaFilter(), 500, cursor, CancellationToken.None);
             foreach (var saga in page.Items)
                 if (!stored.Add(saga.Id.Value) || !_ledgers.ContainsKey(saga.Id.Value)) Fault("P6", saga.Id.Value, "it is listed twice, or nobody asked for it");
             cursor = page.Next;
@@ -167,15 +177,15 @@ internal sealed class Audit(World world)
         while (cursor is not null);
         foreach (var (id, ledger) in _ledgers)
         {
-            var saga = await node.Store!.FindAsync(new SagaId(id), CancellationToken.None);
+            var saga = await store.FindAsync(new SagaId(id), CancellationToken.None);
             if ((saga is not null) != stored.Contains(id)) Fault("P6", id, "it is listed and not found, or found and not listed");
-            if (saga is not null) await CheckAsync(node, ledger, saga);
+            if (saga is not null) await CheckAsync(store, ledger, saga);
             else if (ledger.Acknowledged) Fault("P6", id, "its start was acknowledged, and it is not there");
             else if (ledger.Effects.Count > 0) Fault("P6", id, "a participant acted for it, and it is not there");
         }
     }
 
-    private async Task CheckAsync(Node node, Ledger ledger, SagaState saga)
+    private async Task CheckAsync(ISagaStore store, Ledger ledger, SagaState saga)
     {
         var id = saga.Id.Value;
         Seen(saga);
@@ -183,7 +193,7 @@ internal sealed class Audit(World world)
         if (saga.Definition != ledger.Request.Definition || !saga.Input.Equals(ledger.Request.Input)) Fault("P8", id, "it is not what was asked for");
         if (!saga.Ended)
         {
-            var told = await node.Store!.HistoryAsync(saga.Id, 0, int.MaxValue, CancellationToken.None) ?? [];
+            var told = await store.HistoryAsync(saga.Id, 0, int.MaxValue, CancellationToken.None) ?? [];
             Fault("P7", id, $"it has not ended: {saga.Status}{(saga.Paused ? ", paused" : "")}; {string.Join(", ", saga.Steps.Select((step, i) => $"{Definition(saga).Steps[i].Name} {step.Status}{(step.Due is { } due ? $" due {due:HH:mm:ss}" : "")}"))}; "
                 + $"its history: {string.Join(", ", told.Select(entry => $"{entry.Time:HH:mm:ss.fff} {entry.Event} {entry.Step} {entry.Phase?.Word()} {entry.Outcome?.Word()} {entry.Detail}{entry.Reason}"))}");
             return;
@@ -191,7 +201,7 @@ internal sealed class Audit(World world)
         if (saga.Course == SagaStatus.Completed) Completed++;
         else Compensated++;
         if (ledger.Cancelled && saga.Course != SagaStatus.Compensated) Fault("P6", id, $"its cancel was accepted, and it is {saga.Course}");
-        var history = await node.Store!.HistoryAsync(saga.Id, 0, int.MaxValue, CancellationToken.None);
+        var history = await store.HistoryAsync(saga.Id, 0, int.MaxValue, CancellationToken.None);
         if (history is null || !history.Select(entry => entry.Seq).SequenceEqual(Enumerable.Range(1, saga.HistoryCount))) Fault("P6", id, "its history has gaps");
         CheckEffects(Definition(saga), ledger, saga);
     }
@@ -245,6 +255,9 @@ internal sealed class Audit(World world)
         public bool Cancelled { get; set; }
         public SagaState? Seen { get; set; }
         public SagaState? Durable { get; set; }
+
+        /// <summary>The node whose saga it is, on a shared store.</summary>
+        public string? Owner { get; set; }
         public HashSet<(string Step, Phase Phase)> Begun { get; } = [];
         public Dictionary<(string Step, Phase Phase), (Outcome Outcome, Payload? Payload)> Answers { get; } = [];
 

@@ -11,6 +11,8 @@ internal sealed class Bus(World world)
     /// <summary>Nothing from the one is heard by the other until then.</summary>
     public void Cut(string from, string to, DateTimeOffset until) => _cuts[(from, to)] = until;
 
+    public bool IsCut(string from, string to) => _cuts.TryGetValue((from, to), out var until) && until > world.Scheduler.Now;
+
     public void Heal() => _cuts.Clear();
 
     public async Task SendAsync<TBatch>(Process from, Machine to, string queue, TBatch batch, Func<TBatch, ValueTask> accept) where TBatch : class
@@ -34,7 +36,7 @@ internal sealed class Bus(World world)
             if (faults.Strikes(Fault.Reorder)) delay += faults.Time(Fault.Reorder, 100.Milliseconds());
             world.Scheduler.After(null, delay, () =>
             {
-                if (_cuts.TryGetValue((from.Name, to.Name), out var until) && until > world.Scheduler.Now) return;
+                if (IsCut(from.Name, to.Name)) return;
                 world.Deliver(to, queue, () => accept(JsonSerializer.Deserialize<TBatch>(message, SagaJson.Options)!));
             });
         }

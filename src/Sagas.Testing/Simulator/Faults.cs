@@ -21,6 +21,10 @@ public enum Fault
     StoreError,
     /// <summary>The store does a commit and fails to say so.</summary>
     CommitAnswerLost,
+    /// <summary>A request reaches the store that nodes share long after its sender has given it up.</summary>
+    StoreLate,
+    /// <summary>A node does not hear what the shared store tells it of the others.</summary>
+    NewsLost,
     /// <summary>The engine's node crashes when it is about to commit.</summary>
     CrashBeforeCommit,
     /// <summary>It crashes when it has committed and not yet dispatched.</summary>
@@ -37,6 +41,12 @@ public enum Fault
     CrashInRotation,
     /// <summary>A process crashes at a write or a sync of its journal.</summary>
     CrashAtDisk,
+    /// <summary>A node crashes when it has claimed sagas of another and not taken them up.</summary>
+    CrashInTakeover,
+    /// <summary>A node crashes and is not started again; the others must go on with its sagas.</summary>
+    NodeLost,
+    /// <summary>A node is stopped in good order, and started again.</summary>
+    Restart,
     /// <summary>A process crashes at any other moment.</summary>
     CrashAnywhere,
     /// <summary>A participant crashes before its handler takes effect.</summary>
@@ -67,6 +77,8 @@ public enum Fault
     Pause,
     /// <summary>A handler says no.</summary>
     Refusal,
+    /// <summary>A handler that has taken effect is called again and says no.</summary>
+    RefusalAfterEffect,
     /// <summary>A handler says not now.</summary>
     Busy,
     /// <summary>A handler throws without effect.</summary>
@@ -145,12 +157,16 @@ internal sealed class Faults
         Fault.StoreError or Fault.CommitAnswerLost => 0.1,
         Fault.CrashBeforeCommit or Fault.CrashAfterCommit or Fault.CrashAfterDispatch => 0.005,
         Fault.CrashInRecovery => 0.02,                                                     // each call to the disk while opening
-        Fault.CrashAfterRecovery => 0.3,
+        Fault.CrashAfterRecovery or Fault.CrashInTakeover => 0.3,
+        Fault.StoreLate => 0.01,                                                           // each request
+        Fault.NewsLost => 0.5,
+        Fault.NodeLost or Fault.Restart => 0.05,                                           // each node, each second
         Fault.CrashInSnapshot => 0.5,                                                      // each call to the disk
         Fault.CrashInRotation => 0.1,                             // each call to the disk
         Fault.CrashAtDisk => 0.003,
         Fault.CrashBeforeEffect or Fault.CrashAfterEffect or Fault.CrashBeforeReply => 0.005,
         Fault.TornWrite or Fault.UnsyncedWritesLost or Fault.UnsyncedEntriesLost => 1,     // each crash
+        Fault.RefusalAfterEffect => 1,                                                     // each further call
         Fault.ShortWrite or Fault.WriteError or Fault.SyncError => 0.002,
         Fault.SlowDisk => 0.05,
         Fault.Refusal => 0.2,

@@ -55,8 +55,28 @@ internal abstract class Machine(World world, string name)
         World.Trace("crash", Name + " " + why, 0);
         bool writes = World.Faults.Joins(Fault.UnsyncedWritesLost), entries = World.Faults.Joins(Fault.UnsyncedEntriesLost);
         LosePower(writes, entries);
+        StartLater();
+    }
+
+    /// <summary>The process is at its end, in good order.</summary>
+    protected void Ended(Process process)
+    {
+        if (!process.Alive) return;
+        process.Kill();
+        World.Trace("stop", Name, 0);
+        Disk.KillProcess();
+        Disk.Ask = null;
+        StartLater();
+    }
+
+    private void StartLater()
+    {
+        if (IsLost) return;
         World.Scheduler.After(null, World.Faults.Quiet ? 100.Milliseconds() : TimeSpan.FromMilliseconds(World.Chance.Next(1, 8000)), Start);
     }
+
+    /// <summary>Its process does not come back: the others must go on with what it had.</summary>
+    public bool IsLost { get; protected set; }
 
     /// <summary>Kills the process and takes everything that was not synced; it starts again at once.</summary>
     public void CutPower()
@@ -68,7 +88,7 @@ internal abstract class Machine(World world, string name)
     }
 
     /// <summary>Faults that come of themselves, once a second.</summary>
-    public void Tick()
+    public virtual void Tick()
     {
         var faults = World.Faults;
         if (Process is not { Alive: true } process) return;
@@ -88,7 +108,7 @@ internal abstract class Machine(World world, string name)
     {
         _fullUntil = default;
         if (Process is not null) Process.PausedUntil = default;
-        if (Process is not { Alive: true }) Start();
+        if (Process is not { Alive: true } && !IsLost) Start();
     }
 
     /// <summary>The mistakes of this machine's journal.</summary>
@@ -121,7 +141,7 @@ internal abstract class Machine(World world, string name)
         {
             World.Audit.Fault("journal", Name, $"its own writes are taken for damage: {e.Message}");
         }
-        catch (IOException e)
+        catch (Exception e) when (e is IOException or StoreUnavailableException or NodeNameTakenException)
         {
             World.Trace("start-failed", Name, e.Message.Length);
             Crash(Fault.CrashInRecovery);
@@ -166,16 +186,93 @@ internal abstract class Machine(World world, string name)
         World.Trace("crash", Name + " " + why, 0);
         bool writes = World.Faults.Joins(Fault.UnsyncedWritesLost), entries = World.Faults.Joins(Fault.UnsyncedEntriesLost);
         LosePower(writes, entries);
-        World.Scheduler.After(null, World.Faults.Quiet ? 100.Milliseconds() : TimeSpan.FromMilliseconds(World.Chance.Next(1, 8000)), Start);
+        StartLater();
     }
 }
 
-/// <summary>An engine's node on a journal.</summary>
-internal sealed class Node(World world, string name) : Machine(world, name)
+/// <summary>An engine's node.</summary>
+internal abstract class Node(World world, string name) : Machine(world, name)
 {
-    public SagaEngine? Engine { get; private set; }
+    public SagaEngine? Engine { get; protected set; }
 
+    /// <summary>What is stored, as the audit reads it.</summary>
+    public abstract ISagaStore? Stored { get; }
+
+    public override void Tick()
+    {
+        base.Tick();
+        if (Process is not { Alive: true } process || !IsReady) return;
+        if (World.Nodes.Count > 1 && World.Nodes.All(node => !node.IsLost) && World.Faults.Strikes(Fault.NodeLost))
+        {
+            IsLost = true;
+            Crash(Fault.NodeLost);
+        }
+        else if (World.Faults.Strikes(Fault.Restart)) World.Scheduler.Post(process, () => _ = StopAsync(process));
+    }
+
+    public override void Forget() => Engine?.CloseGauges();
+
+    public async ValueTask ReceiveAsync(ReplyBatch batch)
+    {
+        try
+        {
+            await Engine!.ReceiveAsync(batch);
+        }
+        catch (System.Threading.Channels.ChannelClosedException)
+        {
+            // It stops: a bus would deliver again, and the saga is asked again anyway.
+        }
+    }
+
+    protected virtual Task LeaveAsync() => Task.CompletedTask;
+
+    private async Task StopAsync(Process process)
+    {
+        if (!IsReady) return;
+        IsReady = false;
+        World.Trace("stopping", Name, 0);
+        try
+        {
+            if (World.Mutant == Mutant.ReleaseBeforeLastCommit) await LeaveAsync();
+            await Engine!.StoppingAsync(CancellationToken.None);
+            if (Stored is JournalStore journal) await journal.DisposeAsync();
+        }
+        catch (Exception e) when (e is StoreUnavailableException or IOException)
+        {
+            // What is not stored goes on from what is.
+        }
+        Ended(process);
+    }
+}
+
+/// <summary>A node on a store that it shares with others.</summary>
+internal sealed class SharedNode(World world, StoreServer server, string name) : Node(world, name)
+{
+    private SharedStore? _store;
+
+    public override ISagaStore Stored => server.Sagas;
+
+    public override bool IsSick => false;
+
+    protected override Mutant Breaks => World.Mutant == Mutant.LoseTimer ? Mutant.LoseTimer : Mutant.None;
+
+    protected override async Task BootAsync(Process process, IJournalFiles files)
+    {
+        var store = _store = new SharedStore(World, server, this, process);
+        var engine = Engine = new SagaEngine(World.DrawDefinitions(), store, new SimulatedTransport(World, process), Options.Create(World.Settings.Engine(Name)), process, NullLogger<SagaEngine>.Instance);
+        await engine.StartAsync(CancellationToken.None);
+        World.Trace("open", Name, 0);
+    }
+
+    protected override async Task LeaveAsync() => await _store!.ReleaseAsync(CancellationToken.None);
+}
+
+/// <summary>The only node, on a journal.</summary>
+internal sealed class JournalNode(World world, string name) : Node(world, name)
+{
     public JournalStore? Store { get; private set; }
+
+    public override ISagaStore? Stored => Store;
 
     public override bool IsSick => IsReady && Store!.Health.Level == StoreLevel.Down;
 
@@ -189,10 +286,6 @@ internal sealed class Node(World world, string name) : Machine(world, name)
     }
 
     protected override Mutant Breaks => World.Mutant;
-
-    public override void Forget() => Engine?.CloseGauges();
-
-    public ValueTask ReceiveAsync(ReplyBatch batch) => Engine!.ReceiveAsync(batch);
 }
 
 /// <summary>Participants on a file barrier.</summary>

@@ -44,6 +44,20 @@ internal enum Mutant
     SkipSecondDone,
     /// <summary>The barrier does not note a refusal.</summary>
     SkipRefusal,
+    /// <summary>A participant does not say that a refusal, or a busy, is in doubt.</summary>
+    DoubtUntold,
     /// <summary>The barrier's journal acknowledges before the sync.</summary>
     BarrierBeforeSync,
+    /// <summary>The shared store does not compare owners: a claim leaves the owner before with its right to commit.</summary>
+    NoOwnerCheck,
+    /// <summary>Of two nodes that race for a version the second is told that it has won, too.</summary>
+    RaceOverwrites,
+    /// <summary>A node takes the sagas of others for its own, and acts on their timers.</summary>
+    OthersTimers,
+    /// <summary>A node that stops gives up its lease before its last commits.</summary>
+    ReleaseBeforeLastCommit,
+    /// <summary>A takeover claims all sagas and takes up half of them.</summary>
+    ClaimHalf,
+    /// <summary>The sagas of a dead node stay with it.</summary>
+    NobodyTakesOver,
 }

@@ -21,8 +21,14 @@ public sealed record SimulationOptions
     /// <summary>How many sagas a seed has; null: 20 to 2,000, as the seed decides.</summary>
     public int? Sagas { get; init; }
 
+    /// <summary>1: one node on a journal; 2 or 3: so many on a store that they share. Null: as the seed decides.</summary>
+    public int? Nodes { get; init; }
+
     /// <summary>Faults to leave out.</summary>
     public IReadOnlySet<Fault> Without { get; init; } = new HashSet<Fault>();
+
+    /// <summary>How many seeds run at a time, each on a thread of its own. Default 2.</summary>
+    public int AtOnce { get; init; } = 2;
 
     /// <summary>Whether every seed is run twice, to see that both runs are the same. Default false.</summary>
     public bool Twice { get; init; }
@@ -39,15 +45,17 @@ public sealed record SimulationOptions
 /// <param name="Sagas">How many sagas they had.</param>
 /// <param name="Completed">How many completed.</param>
 /// <param name="Compensated">How many were compensated.</param>
+/// <param name="OnNodes">How many of the sagas ran on two or three nodes that share a store; the others on one with a journal.</param>
+/// <param name="TakenOver">How often a saga of a node was taken over by another.</param>
 /// <param name="Elapsed">In real time.</param>
 /// <param name="Simulated">In the time of the simulated worlds.</param>
 /// <param name="Hits">How often each fault struck.</param>
 /// <param name="Failure">The first seed that broke a promise, with its story; null: none did.</param>
-public sealed record SimulationReport(int Seeds, long Sagas, long Completed, long Compensated, TimeSpan Elapsed, TimeSpan Simulated, IReadOnlyDictionary<Fault, long> Hits, string? Failure)
+public sealed record SimulationReport(int Seeds, long Sagas, long Completed, long Compensated, long OnNodes, long TakenOver, TimeSpan Elapsed, TimeSpan Simulated, IReadOnlyDictionary<Fault, long> Hits, string? Failure)
 {
     /// <summary>The figures as text.</summary>
     public override string ToString() => string.Create(CultureInfo.InvariantCulture,
-        $"{Seeds} seeds, {Sagas} sagas ({Completed} completed, {Compensated} compensated) in {Elapsed.TotalSeconds:0.0} s: {Sagas / Elapsed.TotalSeconds:0} sagas/s, {Simulated / Elapsed:0} times as fast as the clock\n")
+        $"{Seeds} seeds, {Sagas} sagas ({Completed} completed, {Compensated} compensated; {OnNodes} on several nodes, {TakenOver} times taken over) in {Elapsed.TotalSeconds:0.0} s: {Sagas / Elapsed.TotalSeconds:0} sagas/s, {Simulated / Elapsed:0} times as fast as the clock\n")
         + "faults: " + string.Join(", ", Hits.Select(hit => string.Create(CultureInfo.InvariantCulture, $"{hit.Key} {hit.Value}")));
 }
 
@@ -68,21 +76,52 @@ public static class Simulation
         var simulated = TimeSpan.Zero;
         string? failure = null;
         var seeds = 0;
-        while (failure is null && (options.TotalSagas is { } total ? sagas < total : options.Seeds is { } count ? seeds < count : clock.Elapsed < options.Time))
+        long takenOver = 0, onNodes = 0;
+        var gate = new Lock();
+        Seed? Next()
         {
-            var run = new Seed(first + seeds++, options.Sagas ?? 0, options.Without);
-            var world = run.Run();
-            sagas += world.Sagas;
-            completed += world.Audit.Completed;
-            compensated += world.Audit.Compensated;
-            simulated += world.Scheduler.Now - world.Settings.Morning;
-            for (var i = 0; i < hits.Length; i++) hits[i] += world.Faults.Hits[i];
-            options.Log?.Invoke(string.Create(CultureInfo.InvariantCulture, $"seed {run.Number}: {world.Sagas} sagas, {world.Scheduler.Steps} steps, hash {world.Hash:x16}"));
-            if (world.Audit.Faults.Count > 0) failure = Tell(options.Shrink ? Smaller(run, options.Log) : run);
-            else if (options.Twice && run.Run().Hash is var again && again != world.Hash)
-                failure = $"Seed {run.Number} is not the same twice: hash {world.Hash:x16}, then {again:x16}. {Divergence(run)}";
+            lock (gate)
+                return failure is null && (options.TotalSagas is { } total ? sagas < total : options.Seeds is { } count ? seeds < count : clock.Elapsed < options.Time)
+                    ? new Seed(first + seeds++, options.Sagas ?? 0, options.Nodes ?? 0, options.Without) : null;
         }
-        return new SimulationReport(seeds, sagas, completed, compensated, clock.Elapsed, simulated,
+        void Work()
+        {
+            while (Next() is { } run)
+            {
+                string? found;
+                try
+                {
+                    found = Try(run);
+                }
+                catch (InvalidOperationException e)
+                {
+                    found = e.ToString();
+                }
+                lock (gate) failure ??= found;
+            }
+        }
+        string? Try(Seed run)
+        {
+            var world = run.Run();
+            lock (gate)
+            {
+                sagas += world.Sagas;
+                completed += world.Audit.Completed;
+                compensated += world.Audit.Compensated;
+                takenOver += world.Audit.TakenOver;
+                if (world.Nodes.Count > 1) onNodes += world.Sagas;
+                simulated += world.Scheduler.Now - world.Settings.Morning;
+                for (var i = 0; i < hits.Length; i++) hits[i] += world.Faults.Hits[i];
+            }
+            options.Log?.Invoke(string.Create(CultureInfo.InvariantCulture, $"seed {run.Number}: {world.Sagas} sagas, {(world.Nodes.Count == 1 ? "a node on a journal" : $"{world.Nodes.Count} nodes")}, {world.Scheduler.Steps} steps, hash {world.Hash:x16}"));
+            if (world.Audit.Faults.Count > 0) return Tell(options.Shrink ? Smaller(run, options.Log) : run);
+            return options.Twice && run.Run().Hash is var again && again != world.Hash
+                ? $"Seed {run.Number} is not the same twice: hash {world.Hash:x16}, then {again:x16}. {Divergence(run)}" : null;
+        }
+        var workers = Enumerable.Range(0, Math.Max(1, options.AtOnce)).Select(_ => new Thread(Work)).ToArray();
+        foreach (var worker in workers) worker.Start();
+        foreach (var worker in workers) worker.Join();
+        return new SimulationReport(seeds, sagas, completed, compensated, onNodes, takenOver, clock.Elapsed, simulated,
             Enum.GetValues<Fault>().ToDictionary(fault => fault, fault => hits[(int)fault]), failure);
     }
 
@@ -90,7 +129,7 @@ public static class Simulation
     internal static (int Seeds, string Fault)? Catch(Mutant mutant, int sagas, int most)
     {
         for (var seed = 1; seed <= most; seed++)
-            if (new Seed(seed, sagas, new HashSet<Fault>(), mutant).Run().Audit.Faults is { Count: > 0 } faults) return (seed, faults[0]);
+            if (new Seed(seed, sagas, mutant < Mutant.NoOwnerCheck ? 1 : 2 + seed % 2, new HashSet<Fault>(), mutant).Run().Audit.Faults is { Count: > 0 } faults) return (seed, faults[0]);
         return null;
     }
 
@@ -100,7 +139,7 @@ public static class Simulation
         var clock = Stopwatch.StartNew();
         var patience = TimeSpan.FromSeconds(30);
         bool Fails(Seed seed) => clock.Elapsed < patience && seed.Run().Audit.Faults.Count > 0;
-        failing = failing with { Sagas = failing.Run().Sagas };
+        failing = failing.Run() is var whole ? failing with { Sagas = whole.Sagas, Nodes = whole.Nodes.Count } : failing;
         for (var part = 2; part <= 8 && failing.Sagas > 1;)
         {
             var fewer = failing with { Sagas = failing.Sagas - Math.Max(1, failing.Sagas / part * (part == 2 ? 1 : 1)) };
@@ -135,11 +174,12 @@ public static class Simulation
     }
 
     /// <summary>One world, and how to ask for it again.</summary>
-    private sealed record Seed(int Number, int Sagas, IReadOnlySet<Fault> Without, Mutant Mutant = Mutant.None)
+    private sealed record Seed(int Number, int Sagas, int Nodes, IReadOnlySet<Fault> Without, Mutant Mutant = Mutant.None)
     {
         public World Run(bool tellStory = false)
         {
             var sagas = Sagas > 0 ? Sagas : (int)(20 * Math.Pow(100, new Random(Number).NextDouble()));
+            var nodes = Nodes > 0 ? Nodes : new Random(Number ^ 0x70de5).Next(4) switch { 0 or 1 => 1, var drawn => drawn };
             World? world = null;
             Exception? failed = null;
             // A thread of its own, because a caller's synchronization context would take continuations away from the simulator.
@@ -147,7 +187,7 @@ public static class Simulation
             {
                 try
                 {
-                    (world = new World(Number, sagas, Without, tellStory, Mutant)).Run();
+                    (world = new World(Number, sagas, nodes, Without, tellStory, Mutant)).Run();
                 }
                 catch (Exception e)
                 {
@@ -159,7 +199,7 @@ public static class Simulation
             return failed is null ? world! : throw failed;
         }
 
-        public override string ToString() => $"dotnet run -c Release --project tests/Sagas.Benchmarks -- simulate --seed {Number} --seeds 1 --sagas {Sagas}"
+        public override string ToString() => $"dotnet run -c Release --project tests/Sagas.Benchmarks -- simulate --seed {Number} --seeds 1 --sagas {Sagas} --nodes {Nodes}"
             + (Without.Count > 0 ? $" --without {string.Join(",", Without.Order())}" : "");
     }
 }

@@ -3,7 +3,7 @@ using Sagas.Runtime;
 
 namespace Sagas.Testing.Simulator;
 
-/// <summary>A node on a journal, two machines of participants, a bus, clients and operators; everything in it comes from the seed.</summary>
+/// <summary>A node on a journal or two or three on a store that they share, two machines of participants, a bus, clients and operators; everything in it comes from the seed.</summary>
 internal sealed class World
 {
     private static readonly string[] Sold = ["journey", "bundle", "errand"];
@@ -12,7 +12,7 @@ internal sealed class World
     private readonly HashSet<int> _busyClients = [];
     private ulong _hash = 14695981039346656037;
 
-    public World(int seed, int sagas, IReadOnlySet<Fault> without, bool tellStory, Mutant mutant = Mutant.None)
+    public World(int seed, int sagas, int nodes, IReadOnlySet<Fault> without, bool tellStory, Mutant mutant = Mutant.None)
     {
         (Seed, Sagas, Mutant) = (seed, sagas, mutant);
         Faults = new Faults(seed, without);
@@ -22,8 +22,9 @@ internal sealed class World
         Audit = new Audit(this);
         Bus = new Bus(this);
         Definitions = DrawDefinitions();
-        Node = new Node(this, "node-1");
-        _machines = [Node, new Host(this, "east"), new Host(this, "west")];
+        var server = new StoreServer(this);
+        Nodes = nodes == 1 ? [new JournalNode(this, "node-1")] : [.. Enumerable.Range(1, nodes).Select(number => new SharedNode(this, server, string.Create(CultureInfo.InvariantCulture, $"node-{number}")))];
+        _machines = [.. Nodes, new Host(this, "east"), new Host(this, "west")];
         _story = tellStory ? [] : null;
     }
 
@@ -37,7 +38,11 @@ internal sealed class World
     public Audit Audit { get; }
     public Bus Bus { get; }
     public DefinitionCatalog Definitions { get; }
-    public Node Node { get; }
+    public IReadOnlyList<Node> Nodes { get; }
+
+    /// <summary>How many processes the shared store has seen.</summary>
+    public int Lives { get; set; }
+
     public IReadOnlyList<string> Story => _story ?? [];
     public ulong Hash => _hash;
 
@@ -71,9 +76,10 @@ internal sealed class World
         }
         // Stray messages come late and must find that nothing can be changed; then the power goes once more.
         Scheduler.RunUntil(Scheduler.Now + 1.Minutes());
-        Node.CutPower();
-        Scheduler.RunUntil(Scheduler.Now + 10.Seconds());
-        Finish(Audit.FinishAsync(Node));
+        foreach (var node in Nodes.Where(node => !node.IsLost)) node.CutPower();
+        Scheduler.RunUntil(Scheduler.Now + 10.Seconds() + Settings.Lease);
+        if (Nodes.FirstOrDefault(node => !node.IsReady && !node.IsLost) is { } down) Audit.Fault("P7", down.Name, "the node does not start although nothing is wrong any more");
+        else Finish(Audit.FinishAsync(Nodes[0].Stored!));
         foreach (var machine in _machines) machine.Forget();
     }
 
@@ -110,8 +116,10 @@ internal sealed class World
     public Task ReplyAsync(Process from, string queue, ReplyBatch batch)
     {
         if (!from.Alive) return Never;
+        if (Mutant == Mutant.DoubtUntold) batch = batch with { Items = [.. batch.Items.Select(item => item with { InDoubt = false })] };
         foreach (var item in batch.Items) Audit.Answered(item);
-        return Bus.SendAsync(from, Node, queue, batch, arrived => Node.ReceiveAsync(arrived));
+        var node = Nodes.First(node => queue.EndsWith(node.Name, StringComparison.Ordinal));
+        return Bus.SendAsync(from, node, queue, batch, node.ReceiveAsync);
     }
 
     public Task CommandAsync(Process from, string participant, CommandBatch batch)
@@ -133,7 +141,7 @@ internal sealed class World
         Scheduler.Post(process, async () => await deliver());
     }
 
-    private bool IsOver() => _busyClients.Count == 0 && Node.IsReady && Finish(Node.Store!.OldestUnfinishedAsync(CancellationToken.None).AsTask()) is null;
+    private bool IsOver() => _busyClients.Count == 0 && Nodes.All(node => node.IsReady || node.IsLost) && Finish(Nodes[0].Stored!.OldestUnfinishedAsync(CancellationToken.None).AsTask()) is null;
 
     /// <summary>Faults stop, and everything must end.</summary>
     private void Calm()
@@ -146,12 +154,15 @@ internal sealed class World
 
     private void Part()
     {
-        var (one, other) = (_machines[0], _machines[1 + Faults.Roll(Fault.Partition, _machines.Count - 1)]);
+        // A node and a participant, or a node and the store that it shares.
+        var one = Nodes[Nodes.Count == 1 ? 0 : Faults.Roll(Fault.Partition, Nodes.Count)].Name;
+        var hosts = _machines.Count - Nodes.Count;
+        var other = Faults.Roll(Fault.Partition, Nodes.Count == 1 ? hosts : hosts + 1) is var host && host < hosts ? _machines[Nodes.Count + host].Name : StoreServer.Name;
         var until = Scheduler.Now + Faults.Time(Fault.Partition, 1.Minutes());
         var ways = Faults.Roll(Fault.Partition, 3);
-        if (ways != 1) Bus.Cut(one.Name, other.Name, until);
-        if (ways != 2) Bus.Cut(other.Name, one.Name, until);
-        Trace("partition", other.Name, ways);
+        if (ways != 1) Bus.Cut(one, other, until);
+        if (ways != 2) Bus.Cut(other, one, until);
+        Trace("partition", other, ways);
     }
 
     /// <summary>Starts a saga and repeats that until it hears that it is started; looks at it now and then; may call an operator.</summary>
@@ -194,7 +205,8 @@ internal sealed class World
         for (var looks = Chance.Next(4); looks > 0; looks--)
         {
             await PassAsync(null, 20.Seconds() * Chance.NextDouble());
-            if (await AskAsync(engine => engine.FindAsync(id)) is { } seen) Audit.Seen(seen);
+            // Some look, and some wait for its end.
+            if (await AskAsync(engine => Nodes.Count > 1 && looks == 2 ? engine.WaitAsync(id, 10.Seconds()) : engine.FindAsync(id)) is { } seen) Audit.Seen(seen);
         }
         _busyClients.Remove(number);
     }
@@ -212,14 +224,15 @@ internal sealed class World
     /// <summary>Asks the engine; null: no answer, whatever the reason.</summary>
     private async Task<T?> AskAsync<T>(Func<SagaEngine, ValueTask<T>> ask) where T : class?
     {
-        if (!Node.IsReady || Node.Process is not { Alive: true } process) return null;
+        var node = Nodes[Nodes.Count == 1 ? 0 : Chance.Next(Nodes.Count)];
+        if (!node.IsReady || node.Process is not { Alive: true } process) return null;
         // The client's patience is its own; the engine may be gone, or stand still.
         var answer = new TaskCompletionSource<T?>();
         Scheduler.Post(process, async () =>
         {
             try
             {
-                var heard = await ask(Node.Engine!);
+                var heard = await ask(node.Engine!);
                 if (process.Alive) Scheduler.Post(null, () => answer.TrySetResult(heard));
             }
             catch (StoreUnavailableException)
@@ -270,6 +283,7 @@ internal sealed class Settings
         Journal = new JournalStoreOptions { Path = "/data/sagas", SegmentBytes = segment, ReserveBytes = chance.Next(2) * segment / 2, Preallocate = chance.Next(4) > 0 };
         (_workers, _batch, _mostOpen) = (chance.Next(1, 4), chance.Next(3) == 0 ? chance.Next(1, 16) : 1024, chance.Next(4) == 0 ? chance.Next(16, 200) : 100_000);
         _lazyFlush = TimeSpan.FromMilliseconds(chance.Next(5, 500));
+        Lease = TimeSpan.FromSeconds(chance.Next(2, 16));
     }
 
     public DateTimeOffset Morning { get; } = new(2030, 6, 1, 12, 0, 0, TimeSpan.Zero);
@@ -282,6 +296,9 @@ internal sealed class Settings
     public bool BusKeeps { get; }
     public TimeSpan Retention { get; }
     public JournalStoreOptions Journal { get; }
+
+    /// <summary>For how long a node on a shared store is taken for alive.</summary>
+    public TimeSpan Lease { get; }
 
     public SagasOptions Engine(string node) => new()
     {

@@ -7,12 +7,12 @@ namespace Sagas.Tests.Testing;
 
 public class SimulatorTests(ITestOutputHelper output)
 {
-    /// <summary>20 seconds in every run of the suite; SAGAS_SIMULATE_SECONDS says otherwise.</summary>
+    /// <summary>A minute in every run of the suite, beside the other tests; SAGAS_SIMULATE_SECONDS says otherwise.</summary>
     [Fact]
     public void Fresh_seeds_break_no_promise()
     {
-        var seconds = int.Parse(Environment.GetEnvironmentVariable("SAGAS_SIMULATE_SECONDS") ?? "20", CultureInfo.InvariantCulture);
-        var report = Simulation.Run(new SimulationOptions { Time = TimeSpan.FromSeconds(seconds), Log = output.WriteLine });
+        var seconds = int.Parse(Environment.GetEnvironmentVariable("SAGAS_SIMULATE_SECONDS") ?? "60", CultureInfo.InvariantCulture);
+        var report = Simulation.Run(new SimulationOptions { Time = TimeSpan.FromSeconds(seconds), Twice = true });
         output.WriteLine(report.ToString());
         report.Failure.ShouldBeNull();
         report.Completed.ShouldBeGreaterThan(report.Sagas / 5, "a run in which little succeeds proves little");
@@ -27,18 +27,5 @@ public class SimulatorTests(ITestOutputHelper output)
         output.WriteLine(report.ToString());
         report.Failure.ShouldBeNull();
         report.Hits.Where(hit => hit.Value == 0).Select(hit => hit.Key).ShouldBeEmpty();
-    }
-
-    [Fact]
-    public void Every_mutant_is_caught()
-    {
-        var escaped = new List<Mutant>();
-        foreach (var mutant in Enum.GetValues<Mutant>().Except([Mutant.None]))
-        {
-            var caught = Simulation.Catch(mutant, sagas: 40, most: 200);
-            output.WriteLine(caught is var (seeds, fault) ? $"{mutant,-24}{seeds,4} seeds  {fault}" : $"{mutant,-24}not caught");
-            if (caught is null) escaped.Add(mutant);
-        }
-        escaped.ShouldBeEmpty("what is not caught is a hole in the audit");
     }
 }

@@ -1,0 +1,44 @@
+using System.Collections.Concurrent;
+using System.Globalization;
+using System.Text;
+using Sagas.Testing.Simulator;
+using Sagas.Tests.Heart;
+using Shouldly;
+using Xunit;
+
+namespace Sagas.Tests.Testing;
+
+/// <summary>Engines, stores, journals and barriers that are broken on purpose. Each is found out, by the explorer or by the simulator: what is not is a hole in them.</summary>
+public sealed class MutantTests(ITestOutputHelper output)
+{
+    [Fact]
+    public void Every_broken_engine_is_found_out()
+    {
+        var rows = new ConcurrentBag<(int Place, string Row, bool IsCaught)>();
+        var mutants = ExplorerTests.Mutants().Select(mutant => (Name: mutant.Name, Run: (Func<(string Who, string What)?>)(() =>
+                ExplorerTests.Catch(mutant.Saga, mutant.Faults, mutant.World, mutant.Decide) is var (states, violation)
+                    ? (string.Create(CultureInfo.InvariantCulture, $"explorer   {states,8:N0} states"), violation) : null)))
+            .Concat(Enum.GetValues<Mutant>().Except([Mutant.None]).Select(mutant => (Name: Sentence(mutant), Run: (Func<(string Who, string What)?>)(() =>
+                Simulation.Catch(mutant, sagas: 40, most: 400) is var (seeds, fault) ? (string.Create(CultureInfo.InvariantCulture, $"simulator  {seeds,8} seeds "), fault) : null)))).ToArray();
+        Parallel.For(0, mutants.Length, new ParallelOptions { MaxDegreeOfParallelism = 2 }, i =>
+        {
+            var caught = mutants[i].Run();
+            rows.Add((i, caught is var (who, what) ? $"{mutants[i].Name,-62} {who}  {(what.Length > 120 ? what[..120] + "…" : what)}" : $"{mutants[i].Name,-62} NOT CAUGHT", caught is not null));
+        });
+        foreach (var (_, row, _) in rows.OrderBy(row => row.Place)) output.WriteLine(row);
+        rows.Where(row => !row.IsCaught).Select(row => row.Row).ShouldBeEmpty();
+        rows.Count.ShouldBeGreaterThanOrEqualTo(25);
+    }
+
+    /// <summary><c>LoseTimer</c> as <c>lose timer</c>.</summary>
+    private static string Sentence(Mutant mutant)
+    {
+        var words = new StringBuilder();
+        foreach (var c in mutant.ToString())
+        {
+            if (char.IsUpper(c) && words.Length > 0) words.Append(' ');
+            words.Append(char.ToLowerInvariant(c));
+        }
+        return words.ToString();
+    }
+}
