@@ -60,6 +60,11 @@ catch (IOException e) when (e.InnerException is Microsoft.AspNetCore.Connections
     Console.Error.WriteLine($"{e.Message} Bank takes three ports from 5080; give others: --port 6080");
     return 1;
 }
+catch (Sagas.Journal.JournalLockedException e)
+{
+    Console.Error.WriteLine($"{e.Message} For Bank: --data other.");
+    return 1;
+}
 Console.WriteLine($"Bank: server at {server.Urls.First()}, data in {data}, seed {seed}");
 using var demo = new Demo(new Uri(server.Urls.First()), network);
 var definition = await File.ReadAllTextAsync(Path.Combine(AppContext.BaseDirectory, "transfer.json"));

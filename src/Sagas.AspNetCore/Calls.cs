@@ -1,4 +1,5 @@
 using Microsoft.AspNetCore.Http;
+using Sagas.Runtime;
 
 namespace Sagas.AspNetCore;
 
@@ -108,6 +109,10 @@ internal static class Calls
         {
             Parameters = ["format", "version"], Answers = [(200, "Graph")], Problems = [400, 404],
         },
+        new("POST", "/api/v1/definitions/{name}/verify", "Try every order of every event and fault within bounds", Verify.Run)
+        {
+            Parameters = ["version"], Body = "VerifyBounds", Answers = [(200, "Verification")], Problems = [400, 404, 413, 415, 429],
+        },
         new("GET", "/api/v1/stats", "Numbers: counts of all sagas, rates of this node's last minute", Numbers.Stats)
         {
             Parameters = ["definition"], Answers = [(200, "Stats")], Problems = [404, 503],
@@ -126,6 +131,13 @@ internal static class Calls
             Parameters = [.. Filter, "kind", "limit"], Answers = [(200, "Waiting")], Problems = [400],
         },
         new("GET", "/api/v1/nodes", "The engine's nodes and how many sagas each owns", Reads.Nodes) { Answers = [(200, "Nodes")], Problems = [503] },
+        new("GET", "/api/v1/bus", "What waits to be sent, and the bus's queues", Buses.Find) { Answers = [(200, "Bus")] },
+        new("GET", "/api/v1/deadletters", "Messages from the bus that nobody could read, the oldest first", DeadLetters.List)
+        {
+            Parameters = ["limit"], Answers = [(200, "DeadLetters")], Problems = [400, 503],
+        },
+        DeadLetter("replay", "Put a dead letter back on its queue", "replayed", static (kept, id, cancel) => kept.ReplayAsync(id, cancel)),
+        DeadLetter("discard", "Throw a dead letter away", "discarded", static (kept, id, cancel) => kept.DiscardAsync(id, cancel)),
         new("GET", "/health/live", "Whether the process is up", Health.Live) { Answers = [(200, "Health")] },
         new("GET", "/health/ready", "Whether sagas can be started", Health.Ready) { Answers = [(200, "Health")], Problems = [503] },
     ];
@@ -134,5 +146,11 @@ internal static class Calls
         new("POST", $"/api/v1/sagas/{{id}}/{word}", summary, http => Operators.Ask(http, request))
         {
             Parameters = ["X-Operator"], Body = "Reason", Answers = [(202, "Saga")], Problems = [400, 404, 409, 413, 415, 429, 503],
+        };
+
+    private static Call DeadLetter(string word, string summary, string done, Func<IDeadLetters, string, CancellationToken, Task<bool>> ask) =>
+        new("POST", $"/api/v1/deadletters/{{id}}/{word}", summary, http => DeadLetters.Ask(http, done, ask))
+        {
+            Parameters = ["X-Operator"], Body = "Reason", Answers = [(202, "DeadLetterAsked")], Problems = [400, 404, 413, 415, 503],
         };
 }

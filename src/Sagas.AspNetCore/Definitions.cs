@@ -112,7 +112,7 @@ internal static class Definitions
         };
     }
 
-    private static SagaDefinition Named(HttpContext http)
+    public static SagaDefinition Named(HttpContext http)
     {
         var name = Query.Route(http, "name");
         var version = Query.Version(http.Request);

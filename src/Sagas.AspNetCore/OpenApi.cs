@@ -34,13 +34,13 @@ internal static class OpenApi
         ["X-Operator"] = ("header", Text(), "Who asks, for the history. Default `anonymous`."),
     };
 
-    private static readonly Dictionary<string, string> PathParameters = new() { ["name"] = "The definition's name.", ["id"] = "The id of the saga, or of the operation.", ["step"] = "The step's name." };
+    private static readonly Dictionary<string, string> PathParameters = new() { ["name"] = "The definition's name.", ["id"] = "The id of the saga, of the operation, or of the dead letter.", ["step"] = "The step's name." };
 
     private static readonly Dictionary<int, string> Reasons = new()
     {
         [400] = "Something in the request does not fit; `detail` names it.", [404] = "Not there.", [409] = "The state of the saga, the operation or the definitions does not allow it.",
         [413] = "Over 256 KiB (a definition: 1 MiB, a batch: 16 MiB).", [415] = "Not JSON.", [422] = "The id was used before with another definition or input.",
-        [429] = "The engine is full; see Retry-After.", [503] = "The store does not answer; see Retry-After.",
+        [429] = "The engine is full; see Retry-After.", [503] = "The store, or for dead letters the bus, does not answer; see Retry-After.",
     };
 
     /// <summary>The document, for an API that stands at <paramref name="root"/>.</summary>
@@ -225,6 +225,7 @@ internal static class OpenApi
         var item = Required(Object(("id", Text()), ("input", Any()), ("tags", tags)), "input");
         var graph = Object(("name", Text()), ("version", Whole(1)), ("steps", Many(Ref("DefinitionStep"))));
         graph["properties"]!["timeout"] = Text();
+        var verdict = OneOf("holds", "violated", "bounded");
         var action = OneOf("cancel", "retry", "pause", "resume", "terminate");
         // The listing's parameters: a text, or several where the listing takes several.
         var filter = Required(Object([.. Calls.Filter.Select(name => (name, name is "status" or "tag"
@@ -251,6 +252,11 @@ internal static class OpenApi
                 ("phase", OrNull(phase)), ("kind", OneOf(Words.WaitKinds)), ("waitingFor", OrNull(Text())), ("since", Time()), ("dueAt", OrNull(Time())), ("attempts", Whole(0)),
                 ("failures", Whole(0)), ("stuck", Flag()), ("error", error)),
             ["Nodes"] = Object(("items", Many(Object(("id", Text()), ("startedAt", Time()), ("heartbeatAt", Time()), ("alive", new JsonObject { ["type"] = "boolean" }), ("sagas", Whole(0)))))),
+            ["Bus"] = Object(("bus", Text()), ("status", OneOf("good", "held")), ("detail", OrNull(Text())), ("outgoing", Many(Object(("destination", Text()), ("waiting", Whole(0))))),
+                ("queues", Many(Object(("name", Text()), ("messages", Whole(0)), ("consumers", Whole(0)))))),
+            ["DeadLetters"] = Object(("kept", Flag()), ("count", Whole(0)),
+                ("items", Many(Object(("id", Text()), ("queue", Text()), ("at", Time()), ("reason", Text()), ("bytes", Whole(0)), ("body", Text()))))),
+            ["DeadLetterAsked"] = Object(("id", Text())),
             ["Missed"] = Object(("count", Whole(1))),
             ["Definitions"] = Object(("items", Many(Ref("DefinitionSummary")))),
             ["DefinitionSummary"] = Object(definition),
@@ -276,6 +282,11 @@ internal static class OpenApi
                 ("startedAt", Time()), ("updatedAt", Time()), ("finishedAt", OrNull(Time())), ("cancelledBy", OrNull(Text())), ("cancelReason", OrNull(Text()))),
             ["OperationPage"] = Object(("items", Many(Ref("Operation"))), ("next", OrNull(Text()))),
             ["Matched"] = Object(("matched", Whole(0))),
+            ["VerifyBounds"] = Required(Object(("attempts", Whole(1, 5)), ("crashes", Whole(0, 7)), ("duplicates", Whole(0, 7)), ("drops", Whole(0, 7)), ("takeovers", Whole(0, 7)),
+                ("pauses", Whole(0, 7)), ("cancel", Flag()), ("errors", Flag()), ("busy", Flag()), ("maxStates", Whole(1)))),
+            ["Verification"] = Object(("verdict", verdict), ("states", Whole(0)), ("transitions", Whole(0)), ("seconds", Number()), ("bounds", Text()), ("promise", OrNull(Text())),
+                ("runs", Many(Object(("verdict", verdict), ("bounds", Text()), ("states", Whole(0)), ("transitions", Whole(0)), ("depth", Whole(0))))),
+                ("counterexample", Many(Object(("text", Text()), ("from", Text()), ("to", Text()), ("step", OrNull(Text())), ("phase", OrNull(phase)))))),
             ["Resolve"] = Required(Object(("outcome", OneOf("done", "notDone")), ("result", Any()), ("reason", Text())), "outcome", "reason"),
             ["Callback"] = Required(Object(("outcome", OneOf("ok", "refused", "error")), ("result", Any()), ("code", Text()), ("message", Text())), "outcome"),
             ["Problem"] = Required(Object(("type", Text()), ("title", Text()), ("status", Whole(400, 599)), ("detail", Text()), ("parameter", Text()), ("path", Text()),

@@ -92,6 +92,11 @@ internal sealed record Problem(string Name, string Title, int Status, string Det
     public static Problem StoreDown() =>
         new("store-unavailable", "Store unavailable", 503, "The store cannot say whether this happened. Repeat with the same id; a repeat never starts a second saga.") { RetryAfter = 5 };
 
+    public static Problem BusDown(string detail) => new("bus-unavailable", "Bus unavailable", 503, detail) { RetryAfter = 5 };
+
+    public static Problem UnknownDeadLetter(string id) =>
+        new("unknown-dead-letter", "Unknown dead letter", 404, $"There is no dead letter '{Short(id)}': it was replayed or discarded, or it never was. GET /api/v1/deadletters lists them.");
+
     public static Problem NotReady(string detail) => new("not-ready", "Not ready", 503, detail) { RetryAfter = 5 };
 
     public static Problem BadRequest(int status, string detail) =>

@@ -74,6 +74,8 @@ public static partial class SagasApi
             case StoreUnavailableException:
                 LogStoreDown(Log(http), fault, http.Request.Method, http.Request.Path);
                 return Problem.StoreDown();
+            case BusUnavailableException bus:
+                return Problem.BusDown(bus.Message);
             default:
                 LogFault(Log(http), fault, http.Request.Method, http.Request.Path);
                 return Problem.Internal(Activity.Current?.TraceId.ToHexString() ?? http.TraceIdentifier);

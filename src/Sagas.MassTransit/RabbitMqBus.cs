@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using System.Globalization;
 using MassTransit;
 using MassTransit.RabbitMqTransport;
+using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Diagnostics.HealthChecks;
@@ -27,6 +28,7 @@ public static class RabbitMqBusExtensions
         builder.Services.TryAddSingleton(services => new MassTransitTransport(services.GetRequiredService<Envelopes>(), services.GetRequiredService<IOptions<SagasOptions>>()));
         builder.Services.Replace(ServiceDescriptor.Singleton<ITransport>(services => services.GetRequiredService<MassTransitTransport>()));
         builder.Services.Replace(ServiceDescriptor.Singleton<IDeadLetters>(services => services.GetRequiredService<RabbitMqDeadLetters>()));
+        builder.Services.Replace(ServiceDescriptor.Singleton<IBusMonitor>(services => services.GetRequiredService<RabbitMqMonitor>()));
         return builder;
     }
 
@@ -49,13 +51,22 @@ public static class RabbitMqBusExtensions
         services.AddSingleton(registration);
         // Before what the caller configures: code wins over configuration.
         services.Insert(0, ServiceDescriptor.Singleton<IConfigureOptions<RabbitMqOptions>>(provider =>
-            new NamedConfigureFromConfigurationOptions<RabbitMqOptions>(Options.DefaultName, provider.GetRequiredService<Microsoft.Extensions.Configuration.IConfiguration>().GetSection("Sagas:RabbitMq"))));
+        {
+            var section = provider.GetRequiredService<IConfiguration>().GetSection("Sagas:RabbitMq");
+            return new ConfigureNamedOptions<RabbitMqOptions>(Options.DefaultName, options =>
+            {
+                section.Bind(options);
+                // Several in one text; the binder itself takes only a list.
+                foreach (var host in section["Hosts"]?.Split(';', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries) ?? []) options.Hosts.Add(host);
+            });
+        }));
         services.AddOptions<RabbitMqOptions>().ValidateDataAnnotations().ValidateOnStart();
         services.AddSingleton<IValidateOptions<RabbitMqOptions>, RabbitMqOptionsCheck>();
         services.TryAddSingleton(TimeProvider.System);
         services.AddSingleton<RabbitMqLink>();
         services.AddSingleton<RabbitMqDeadLetters>();
         services.AddSingleton<RabbitMqBus>();
+        services.AddSingleton<RabbitMqMonitor>();
         services.AddSingleton<Envelopes>(provider => provider.GetRequiredService<RabbitMqBus>());
         services.AddSingleton<IHostedService>(provider => provider.GetRequiredService<RabbitMqBus>());
         services.AddHealthChecks().AddCheck<RabbitMqHealth>("sagas-rabbitmq", tags: ["ready"]);
@@ -358,14 +369,30 @@ internal sealed class RabbitMqBus(IServiceProvider services, RabbitMqRegistratio
     }
 }
 
+/// <summary>What RabbitMQ tells of itself.</summary>
+internal sealed class RabbitMqMonitor(RabbitMqBus bus, RabbitMqLink link, IOptions<SagasOptions> engine) : IBusMonitor
+{
+    public string Name => "rabbitmq";
+
+    public string? Fault => link.Fault is { } fault ? fault
+        : bus.Held(TimeSpan.FromSeconds(5)) is var (queue, time) ? string.Create(CultureInfo.InvariantCulture,
+            $"RabbitMQ has not confirmed an envelope for {queue} in {time.TotalSeconds:0} s. It may be out of memory or disk: rabbitmq-diagnostics alarms says so.")
+        : null;
+
+    public Task<IReadOnlyList<BusQueue>> QueuesAsync(IEnumerable<string> participants, CancellationToken cancel) => link.UseAsync<IReadOnlyList<BusQueue>>(async (connection, token) =>
+    {
+        var queues = new List<BusQueue>();
+        foreach (var queue in participants.Select(Envelopes.CommandQueue).Append(Envelopes.ReplyQueue(engine.Value.Node)))
+            if (await RabbitMqLink.LookAsync(connection, queue, token) is var (messages, consumers)) queues.Add(new BusQueue(queue, messages, consumers));
+        return queues;
+    }, cancel);
+}
+
 /// <summary>Degraded, not unhealthy: sagas are started and committed, and what they send goes out later.</summary>
-internal sealed class RabbitMqHealth(RabbitMqBus bus, RabbitMqLink link) : IHealthCheck
+internal sealed class RabbitMqHealth(RabbitMqMonitor monitor) : IHealthCheck
 {
     public Task<HealthCheckResult> CheckHealthAsync(HealthCheckContext context, CancellationToken cancellationToken = default) =>
-        Task.FromResult(link.Fault is { } fault ? HealthCheckResult.Degraded(fault)
-            : bus.Held(TimeSpan.FromSeconds(5)) is var (queue, time) ? HealthCheckResult.Degraded(string.Create(CultureInfo.InvariantCulture,
-                $"RabbitMQ has not confirmed an envelope for {queue} in {time.TotalSeconds:0} s. It may be out of memory or disk: rabbitmq-diagnostics alarms says so."))
-            : HealthCheckResult.Healthy());
+        Task.FromResult(monitor.Fault is { } fault ? HealthCheckResult.Degraded(fault) : HealthCheckResult.Healthy());
 }
 
 internal static class Cancellation

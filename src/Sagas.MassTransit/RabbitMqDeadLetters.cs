@@ -12,7 +12,12 @@ internal sealed class RabbitMqDeadLetters(RabbitMqLink link, TimeProvider time, 
 {
     public const string Queue = "sagas.dead-letters";
 
-    private const int Most = 100_000, LongestReason = 500;
+    private const int Most = 100_000, LongestReason = 500, Looks = 3;
+
+    // What a listing holds in memory at once, whatever its limit.
+    private const long MostBytes = 16 << 20;
+
+    private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(200);
 
     private static readonly Counter<long> Added = new Meter("Sagas").CreateCounter<long>("sagas.dead_letters", "{message}", "Messages that were no envelopes, by queue.");
 
@@ -48,7 +53,7 @@ internal sealed class RabbitMqDeadLetters(RabbitMqLink link, TimeProvider time, 
         var count = await channel.MessageCountAsync(Queue, token);
         var letters = new List<DeadLetter>();
         // Closing the channel puts everything back.
-        while (letters.Count < limit && await channel.BasicGetAsync(Queue, autoAck: false, token) is { } got) letters.Add(Read(got));
+        for (var bytes = 0L; letters.Count < limit && bytes < MostBytes && await channel.BasicGetAsync(Queue, autoAck: false, token) is { } got; bytes += got.Body.Length) letters.Add(Read(got));
         return new DeadLetterPage(count, letters);
     }, cancel);
 
@@ -65,7 +70,18 @@ internal sealed class RabbitMqDeadLetters(RabbitMqLink link, TimeProvider time, 
         return Task.CompletedTask;
     }, cancel);
 
-    private Task<bool> TakeAsync(string id, Func<IConnection, IChannel, DeadLetter, CancellationToken, Task> use, CancellationToken cancel) => InChannelAsync(async (connection, channel, token) =>
+    private async Task<bool> TakeAsync(string id, Func<IConnection, IChannel, DeadLetter, CancellationToken, Task> use, CancellationToken cancel)
+    {
+        // While somebody else looks, what he holds is not there.
+        for (var look = 1; ; look++)
+        {
+            if (await TakeOnceAsync(id, use, cancel)) return true;
+            if (look == Looks) return false;
+            await Task.Delay(Pause, time, cancel);
+        }
+    }
+
+    private Task<bool> TakeOnceAsync(string id, Func<IConnection, IChannel, DeadLetter, CancellationToken, Task> use, CancellationToken cancel) => InChannelAsync(async (connection, channel, token) =>
     {
         while (await channel.BasicGetAsync(Queue, autoAck: false, token) is { } got)
         {

@@ -1,6 +1,7 @@
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
 using RabbitMQ.Client;
+using RabbitMQ.Client.Events;
 using RabbitMQ.Client.Exceptions;
 using Sagas.Runtime;
 
@@ -64,6 +65,21 @@ internal sealed class RabbitMqLink(IOptions<RabbitMqOptions> options, TimeProvid
         }
     }
 
+    /// <summary>How many messages wait in a queue and how many consumers it has; null: it is not there.</summary>
+    public static async Task<(long Messages, long Consumers)?> LookAsync(IConnection connection, string queue, CancellationToken cancel)
+    {
+        await using var channel = await connection.CreateChannelAsync(cancellationToken: cancel);
+        try
+        {
+            var there = await channel.QueueDeclarePassiveAsync(queue, cancel);
+            return (there.MessageCount, there.ConsumerCount);
+        }
+        catch (OperationInterruptedException e) when (e.ShutdownReason?.ReplyCode == Constants.NotFound)
+        {
+            return null;
+        }
+    }
+
     /// <summary>Makes an envelope queue unless there is one of that name, whatever its kind: a participant in another language may have made it.</summary>
     public async Task MakeAsync(IConnection connection, string queue, bool isReplies, CancellationToken cancel)
     {
@@ -84,24 +100,32 @@ internal sealed class RabbitMqLink(IOptions<RabbitMqOptions> options, TimeProvid
         {
             try
             {
-                await DeclareAsync(new Dictionary<string, object?>(arguments) { ["x-queue-type"] = "quorum" });
+                // Over a connection of its own: a server that has no quorum queues may close the one on which it is asked for one.
+                await using var asking = await ConnectAsync("makes a queue", cancel);
+                await DeclareAsync(asking, queue, new Dictionary<string, object?>(arguments) { ["x-queue-type"] = "quorum" }, cancel);
                 return;
             }
             catch (OperationInterruptedException e)
             {
                 // Somebody else was faster, or this server knows no quorum queues.
                 if (await IsThereAsync(connection, queue, cancel)) return;
-                EnvelopeLog.NoQuorum(logger, queue, e.ShutdownReason?.ReplyText ?? e.Message);
+                if (!KnowsNoQuorum(e.ShutdownReason)) throw;
+                EnvelopeLog.NoQuorum(logger, queue, e.ShutdownReason!.ReplyText);
             }
         }
-        await DeclareAsync(arguments);
+        // Newer servers have priorities in every quorum queue, older ones in classic queues that ask for them.
+        await DeclareAsync(connection, queue, new Dictionary<string, object?>(arguments) { ["x-max-priority"] = 9 }, cancel);
+    }
 
-        async Task DeclareAsync(Dictionary<string, object?> with)
-        {
-            // RabbitMQ closes a channel on which something fails, so each question has its own.
-            await using var channel = await connection.CreateChannelAsync(cancellationToken: cancel);
-            await channel.QueueDeclareAsync(queue, durable: true, exclusive: false, autoDelete: false, with, cancellationToken: cancel);
-        }
+    /// <summary>Whether that is why, and not that the server is in trouble: a queue stays what it was made.</summary>
+    private static bool KnowsNoQuorum(ShutdownEventArgs? reason) => reason is { ReplyCode: Constants.NotImplemented }
+        || (reason?.ReplyText is { } text && (text.Contains("feature flag", StringComparison.Ordinal) || text.Contains("queue-type", StringComparison.Ordinal)));
+
+    private static async Task DeclareAsync(IConnection connection, string queue, Dictionary<string, object?> with, CancellationToken cancel)
+    {
+        // RabbitMQ closes a channel on which something fails, so each question has its own.
+        await using var channel = await connection.CreateChannelAsync(cancellationToken: cancel);
+        await channel.QueueDeclareAsync(queue, durable: true, exclusive: false, autoDelete: false, with, cancellationToken: cancel);
     }
 
     public async ValueTask DisposeAsync()
@@ -110,19 +134,7 @@ internal sealed class RabbitMqLink(IOptions<RabbitMqOptions> options, TimeProvid
         _connection = null;
     }
 
-    private static async Task<bool> IsThereAsync(IConnection connection, string queue, CancellationToken cancel)
-    {
-        await using var channel = await connection.CreateChannelAsync(cancellationToken: cancel);
-        try
-        {
-            await channel.QueueDeclarePassiveAsync(queue, cancel);
-            return true;
-        }
-        catch (OperationInterruptedException e) when (e.ShutdownReason?.ReplyCode == Constants.NotFound)
-        {
-            return false;
-        }
-    }
+    private static async Task<bool> IsThereAsync(IConnection connection, string queue, CancellationToken cancel) => await LookAsync(connection, queue, cancel) is not null;
 
     private Task<IConnection> ConnectAsync(string purpose, CancellationToken cancel)
     {

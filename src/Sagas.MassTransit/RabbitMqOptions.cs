@@ -21,7 +21,7 @@ public sealed class RabbitMqOptions
     /// <summary>The password; null (the default): the one in <see cref="Url"/>. Better kept here, in a secret store or the environment.</summary>
     public string? Password { get; set; }
 
-    /// <summary>The nodes of a cluster, as <c>host</c> or <c>host:port</c>, tried in any order; empty (the default): the one in <see cref="Url"/>.</summary>
+    /// <summary>The nodes of a cluster, as <c>host</c> or <c>host:port</c>, tried in any order, in one text with <c>;</c> between them or as a list; empty (the default): the one in <see cref="Url"/>.</summary>
     public IList<string> Hosts { get; } = [];
 
     /// <summary>TLS, used when <see cref="Url"/> begins with <c>amqps://</c>.</summary>
@@ -40,7 +40,10 @@ public sealed class RabbitMqOptions
     /// <summary>How long a node's reply queue outlives the node. Default 30 minutes.</summary>
     public TimeSpan ReplyQueueExpiry { get; set; } = TimeSpan.FromMinutes(30);
 
-    /// <summary>The same without the password: for messages.</summary>
+    /// <summary>Where RabbitMQ is, without user and password.</summary>
+    public override string ToString() => Address;
+
+    /// <summary>The same: for messages.</summary>
     internal string Address => $"{(IsTls ? "amqps" : "amqp")}://{string.Join(',', Endpoints().Select(e => string.Create(CultureInfo.InvariantCulture, $"{e.HostName}:{e.Port}")))}{(VirtualHost == "/" ? "" : "/" + VirtualHost)}";
 
     internal (string Host, int Port) Server => Endpoints().Select(e => (e.HostName, e.Port)).First();

@@ -22,6 +22,8 @@ internal sealed class Processor
     // Changed by this worker only; others may look while it works.
     private readonly ConcurrentDictionary<SagaId, Live> _live = new();
     private readonly List<Live> _batch = [];
+    // This node's from now on, and met by a batch that may not be going on with them.
+    private readonly List<RecoveredMail> _adopted = [];
     private readonly Queue<(Live Live, DateTimeOffset Until)> _lazy = [];
     private readonly ITimer _flush;
     private bool _flushSet;
@@ -76,15 +78,35 @@ internal sealed class Processor
         for (var count = 0; count < _engine.Options.BatchSize && _mailbox.Reader.TryRead(out var mail); count++)
         {
             flush |= mail is FlushMail;
-            if (mail is not FlushMail && await FindLiveAsync(mail).ConfigureAwait(false) is { } live)
-            {
-                Enter(live);
-                live.Join(mail);
-                Fold(live, mail);
-                if (live is { TakenFrom: not null, Dirty: true }) live.Hurry();
-            }
+            if (mail is not FlushMail) await TakeAsync(mail).ConfigureAwait(false);
         }
         if (flush) Flush(all: last);
+        await FinishAsync().ConfigureAwait(false);
+        while (_adopted.Count > 0)
+        {
+            var adopted = _adopted.ToArray();
+            _adopted.Clear();
+            foreach (var mail in adopted)
+            {
+                if (_live.TryGetValue(mail.Id, out var live)) live.Doubtful = true;
+                await TakeAsync(mail).ConfigureAwait(false);
+            }
+            await FinishAsync().ConfigureAwait(false);
+        }
+    }
+
+    private async ValueTask TakeAsync(Mail mail)
+    {
+        if (await FindLiveAsync(mail).ConfigureAwait(false) is not { } live) return;
+        Enter(live);
+        live.Join(mail);
+        Fold(live, mail);
+        if (live is { TakenFrom: not null, Dirty: true }) live.Hurry();
+    }
+
+    /// <summary>Commits the batch and sends what it decided.</summary>
+    private async Task FinishAsync()
+    {
         do
         {
             while (_batch.Exists(static live => live.Urgent))
@@ -108,8 +130,15 @@ internal sealed class Processor
         if (_live.TryGetValue(mail.Id, out var live) && !live.Doubtful)
         {
             if (mail is not (TakenMail or RecoveredMail)) return live;
-            // What was decided in this batch goes to the store anyway, which has the last word; and what is known needs no look.
-            if (live.InBatch || mail is RecoveredMail { Saga.Version: var version } && live.Durable?.Version == version) return null;
+            // What was decided in this batch goes to the store anyway, which has the last word. If it was nothing, or a start that the store refuses, the saga
+            // would be let go after the batch, though it is this node's now: then it is taken up again.
+            if (live.InBatch)
+            {
+                if (mail is RecoveredMail adopted) _adopted.Add(adopted);
+                return null;
+            }
+            // What is known needs no look.
+            if (mail is RecoveredMail { Saga.Version: var version } && live.Durable?.Version == version) return null;
         }
         switch (mail)
         {

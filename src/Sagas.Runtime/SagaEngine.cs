@@ -18,6 +18,7 @@ public sealed class SagaEngine : IHostedLifecycleService
     private readonly Pulse _pulse;
     private readonly Nodes? _nodes;
     private DateTimeOffset _startedAt;
+    private int _verifying;
     private readonly Failures _failures;
     private readonly Lock _counting = new();
     private InFlight? _inFlight;
@@ -200,6 +201,31 @@ public sealed class SagaEngine : IHostedLifecycleService
     /// <summary>How many sagas match, by status.</summary>
     public ValueTask<ImmutableDictionary<SagaStatus, long>> CountAsync(SagaFilter filter, CancellationToken cancel = default) =>
         _parts.Store.CountAsync(Placed(filter), cancel);
+
+    /// <summary>
+    /// Explores a definition within bounds, time and memory (<see cref="SagasOptions.Verify"/>), beside the engine's own work. Null: this node is at another one.
+    /// </summary>
+    /// <param name="saga">The definition.</param>
+    /// <param name="bounds">What may happen; their <see cref="ExplorerBounds.MaxStates"/> count only below the option's.</param>
+    /// <param name="cancel">Ends it without a verdict.</param>
+    public async Task<Verification?> VerifyAsync(SagaDefinition saga, ExplorerBounds bounds, CancellationToken cancel = default)
+    {
+        ArgumentNullException.ThrowIfNull(bounds);
+        if (Interlocked.Exchange(ref _verifying, 1) != 0) return null;
+        try
+        {
+            var (begun, limit) = (_parts.Time.GetTimestamp(), _parts.Options.Verify);
+            return await Task.Run(() => Explorer.Verify(saga, bounds with { MaxStates = Math.Min(bounds.MaxStates, limit.MaxStates) },
+                stop: () => cancel.IsCancellationRequested || _parts.Time.GetElapsedTime(begun) > limit.TimeLimit), CancellationToken.None).ConfigureAwait(false);
+        }
+        finally
+        {
+            Volatile.Write(ref _verifying, 0);
+        }
+    }
+
+    /// <summary>How many committed commands wait on this node to be sent, by destination: a participant or a host.</summary>
+    public IEnumerable<(string Destination, int Waiting)> Outgoing => _parts.Outbox.Depths;
 
     /// <summary>The nodes that share the store; this one alone when nobody shares it.</summary>
     public async ValueTask<IReadOnlyList<EngineNode>> NodesAsync(CancellationToken cancel = default) => _nodes is null

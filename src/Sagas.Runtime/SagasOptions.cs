@@ -44,11 +44,25 @@ public sealed class SagasOptions
     /// </summary>
     public IList<string> Definitions { get; } = [];
 
+    /// <summary>How much a verification over REST may take; configuration section <c>Sagas:Verify</c>.</summary>
+    public VerifyOptions Verify { get; set; } = new();
+
     /// <summary>How long finished sagas are kept. Default 7 days.</summary>
     public TimeSpan Retention { get; set; } = TimeSpan.FromDays(7);
 
     /// <summary>How long a stopping node waits for what it has begun. Default 10 s.</summary>
     public TimeSpan DrainTimeout { get; set; } = TimeSpan.FromSeconds(10);
+}
+
+/// <summary>How much a verification over REST may take. A node runs one at a time.</summary>
+public sealed class VerifyOptions
+{
+    /// <summary>After so long it ends without a verdict. Default 30 s.</summary>
+    public TimeSpan TimeLimit { get; set; } = TimeSpan.FromSeconds(30);
+
+    /// <summary>After how many states it ends without a verdict; a million take some 60 MB. Default 5 million.</summary>
+    [Range(1000, 100_000_000)]
+    public int MaxStates { get; set; } = 5_000_000;
 }
 
 /// <summary>How HTTP participants are called.</summary>

@@ -1,6 +1,7 @@
-// The standalone host: REST, documentation, the dashboard, the journal or Redis, and definitions in JSON. Configuration, nothing else.
+// The standalone host: REST, documentation, the dashboard, the journal or Redis, RabbitMQ if wanted, and definitions in JSON. Configuration, nothing else.
 //
 //   dotnet run --project src/Sagas.Server -- --urls http://127.0.0.1:5080 --Sagas:Journal:Path data
+//   dotnet run --project src/Sagas.Server -- verify transfer.json          (the explorer's verdict on a definition; starts nothing)
 
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Hosting.Server;
@@ -8,10 +9,12 @@ using Microsoft.AspNetCore.Hosting.Server.Features;
 using Microsoft.Extensions.Configuration.Memory;
 using Microsoft.Extensions.Options;
 using Sagas.AspNetCore;
+using Sagas.MassTransit;
 using Sagas.Redis;
 using Sagas.Runtime;
 using Sagas.Server;
 
+if (args is ["verify", ..]) return VerifyCommand.Run(args[1..], Console.Out, Console.Error);
 try
 {
     var builder = WebApplication.CreateBuilder(args);
@@ -28,8 +31,10 @@ try
     if (Settings.NamesNoAddress(builder.Configuration)) builder.WebHost.UseUrls(ServerOptions.DefaultUrl);
     if (!server.AllowRemote) Loopback.Only(builder.Services);
     var redis = builder.Configuration["Sagas:Redis:Connection"];
+    var hasBus = builder.Configuration.GetSection("Sagas:RabbitMq").Exists();
     builder.Services.AddSagas(sagas =>
     {
+        if (hasBus) sagas.UseRabbitMq();
         if (!string.IsNullOrWhiteSpace(redis)) sagas.UseRedis();
         else sagas.UseJournal(journal =>
         {
@@ -43,7 +48,8 @@ try
     await app.StartAsync();
     var store = string.IsNullOrWhiteSpace(redis) ? $"journal in {Path.GetFullPath(app.Services.GetRequiredService<IOptions<JournalStoreOptions>>().Value.Path)}"
         : $"state in Redis, node {app.Services.GetRequiredService<IOptions<SagasOptions>>().Value.Node}";
-    Console.WriteLine($"Sagas listens at {string.Join(" and ", app.Urls)}   ({store}; the dashboard at /, the API at /swagger)");
+    var bus = hasBus ? $"; RabbitMQ at {app.Services.GetRequiredService<IOptions<RabbitMqOptions>>().Value}" : "";
+    Console.WriteLine($"Sagas listens at {string.Join(" and ", app.Urls)}   ({store}{bus}; the dashboard at /, the API at /swagger)");
     await app.WaitForShutdownAsync();
     return 0;
 }

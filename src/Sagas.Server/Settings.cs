@@ -2,6 +2,7 @@ using System.Collections;
 using System.ComponentModel.DataAnnotations;
 using System.Globalization;
 using System.Reflection;
+using Sagas.MassTransit;
 using Sagas.Redis;
 using Sagas.Runtime;
 
@@ -21,6 +22,7 @@ internal sealed record Setting(string Key, PropertyInfo Property, object? Defaul
         ({ } range, _) => string.Create(CultureInfo.InvariantCulture, $"a whole number from {range.Minimum} to {range.Maximum}"),
         (_, { } type) when type == typeof(bool) => "true or false",
         (_, { } type) when type == typeof(TimeSpan) => "a time longer than none as [days.]hours:minutes:seconds, such as 00:00:10 or 7.00:00:00",
+        (_, { IsEnum: true } type) => string.Join(" or ", Enum.GetNames(type)),
         (_, { } type) when type == typeof(Uri) => "an absolute http or https URL",
         _ when Of<RegularExpressionAttribute>() is { } pattern => $"text that matches {pattern.Pattern}",
         _ => "text that is not empty",
@@ -31,6 +33,7 @@ internal sealed record Setting(string Key, PropertyInfo Property, object? Defaul
         var type = Property.PropertyType;
         if (type == typeof(bool)) return bool.TryParse(value, out _);
         if (type == typeof(TimeSpan)) return TimeSpan.TryParse(value, CultureInfo.InvariantCulture, out var time) && time > TimeSpan.Zero;
+        if (type.IsEnum) return Enum.GetNames(type).Contains(value, StringComparer.OrdinalIgnoreCase);
         if (type == typeof(Uri)) return Uri.TryCreate(value, UriKind.Absolute, out var url) && url.Scheme is "http" or "https";
         if (type == typeof(int)) return int.TryParse(value, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var number) && Of<RangeAttribute>()?.IsValid(number) != false;
         return value.Trim().Length > 0 && Of<RegularExpressionAttribute>()?.IsValid(value) != false;
@@ -45,8 +48,11 @@ internal static class Settings
     public static readonly IReadOnlyList<Setting> All =
     [
         .. Of("Sagas", new ServerOptions()), .. Of("Sagas", new SagasOptions()), .. Of("Sagas:Journal", new JournalStoreOptions { Path = ServerOptions.DefaultJournal }),
-        .. Of("Sagas:Redis", new RedisOptions()),
+        .. Of("Sagas:Redis", new RedisOptions()), .. Of("Sagas:RabbitMq", new RabbitMqOptions()),
     ];
+
+    // Of servers with passwords, of texts with them, and of URLs with a user.
+    private static readonly string[] Secrets = ["Sagas:Redis:", "Sagas:RabbitMq:", "pass", "secret", "@"];
 
     /// <summary>What is wrong in the section <c>Sagas</c>: each with key, value and what is expected.</summary>
     public static IReadOnlyList<string> FaultsOf(IConfiguration configuration)
@@ -55,8 +61,8 @@ internal static class Settings
         foreach (var (key, value) in configuration.GetSection("Sagas").AsEnumerable().Where(entry => entry.Value is not null).OrderBy(entry => entry.Key, StringComparer.Ordinal))
         {
             var setting = All.FirstOrDefault(one => key.Equals(one.Key, StringComparison.OrdinalIgnoreCase) || (one.IsList && key.StartsWith(one.Key + ":", StringComparison.OrdinalIgnoreCase)));
-            // Under a mistyped key there may be a connection string.
-            var shown = value!.Contains("password", StringComparison.OrdinalIgnoreCase) || key.Contains("password", StringComparison.OrdinalIgnoreCase) ? "***" : value;
+            // Under a mistyped key there may be a password, or a text with one in it.
+            var shown = Secrets.Any(word => key.Contains(word, StringComparison.OrdinalIgnoreCase) || value!.Contains(word, StringComparison.OrdinalIgnoreCase)) ? "***" : value;
             if (setting is null) faults.Add($"{key} is '{shown}', but there is no such setting. {Nearest(key)}");
             else if (!setting.Takes(value!) && !(setting.IsList && key.Length == setting.Key.Length)) faults.Add($"{key} is '{value}'. Give {setting.Expected}.");
         }

@@ -9,7 +9,9 @@ internal static partial class DefinitionDrawing
     /// <summary>No time in a definition is longer: beyond it lie typing errors and the end of the calendar.</summary>
     public static readonly TimeSpan Longest = TimeSpan.FromDays(3650);
 
-    public static SagaDefinition Build(Saga saga, IReadOnlyCollection<CommandRoute> routes)
+    /// <param name="saga">The definition in C#.</param>
+    /// <param name="routes">Who carries out which command; null: it is to be looked at, and whoever carries out a command is called by its name.</param>
+    public static SagaDefinition Build(Saga saga, IReadOnlyCollection<CommandRoute>? routes)
     {
         var type = saga.GetType();
         var faults = new List<string>();
@@ -41,11 +43,12 @@ internal static partial class DefinitionDrawing
         return new SagaDefinition(attribute!.Name, attribute.Version, steps, graph.Timeout, graph.Result, saga.InputType, saga.ResultType);
     }
 
-    private static string[] ParticipantsOf(StepDraft step, IReadOnlyCollection<CommandRoute> routes) =>
+    private static string[] ParticipantsOf(StepDraft step, IReadOnlyCollection<CommandRoute>? routes) =>
         step.Participant is { } said ? [said]
+        : routes is null ? [CommandName.Of(step.Command)]
         : [.. routes.Where(r => r.Command == CommandName.Of(step.Command)).Select(r => r.Participant).Distinct().Order(StringComparer.Ordinal)];
 
-    private static IEnumerable<string> FaultsOf(FlowGraph graph, string[][] participants, IReadOnlyCollection<CommandRoute> routes)
+    private static IEnumerable<string> FaultsOf(FlowGraph graph, string[][] participants, IReadOnlyCollection<CommandRoute>? routes)
     {
         var steps = graph.Steps;
         if (steps.Count == 0) yield return "it has no steps. Add a Step or a Tcc.";
@@ -69,7 +72,7 @@ internal static partial class DefinitionDrawing
             foreach (var command in new[] { step.Command, step.CompensateCommand }.OfType<Type>().Distinct().Where(c => !ParticipantPattern().IsMatch(CommandName.Of(c))))
                 yield return $"'{CommandName.Of(command)}' cannot name the command {command.Name} of step '{step.Name}'. Give [Command(\"...\")] 1 to 64 of A-Z a-z 0-9 . _ -.";
             // The barrier that knows what a step did is its participant's: no other could answer for it.
-            if (known is [var here] && step.CompensateCommand is { } undo && routes.Where(r => r.Command == CommandName.Of(undo)).Select(r => r.Participant).ToArray() is { Length: > 0 } there
+            if (known is [var here] && step.CompensateCommand is { } undo && (routes ?? []).Where(r => r.Command == CommandName.Of(undo)).Select(r => r.Participant).ToArray() is { Length: > 0 } there
                 && !there.Contains(here))
                 yield return $"step '{step.Name}' is carried out by '{here}', but its compensation '{CommandName.Of(undo)}' by '{there[0]}'. Handle {undo.Name} in '{here}' too: what a step did, its own participant undoes.";
             if (step.Retry.Attempts < 1)

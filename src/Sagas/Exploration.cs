@@ -127,3 +127,27 @@ public sealed record Exploration
         $"{Definition}: {Verdict}; {States:N0} states, {Transitions:N0} transitions, depth {Depth}, {Bytes / 1048576.0:0} MB; {Bounds}"
         + (Violation is null ? "" : $"\n{Violation}\n  {string.Join("\n  ", Counterexample.Select(line => line.Text))}");
 }
+
+/// <summary>The verdict of several explorations of one definition.</summary>
+/// <param name="Runs">Each with its bounds; the last one broke a promise, if any did.</param>
+public sealed record Verification(ImmutableArray<Exploration> Runs)
+{
+    /// <summary>Violated: a run broke a promise. Bounded: none did, and one did not come to its end. Holds: every run did, and every promise held.</summary>
+    public ExplorerVerdict Verdict => Runs.Any(run => run.Verdict == ExplorerVerdict.Violated) ? ExplorerVerdict.Violated
+        : Runs.Any(run => run.Verdict == ExplorerVerdict.Bounded) ? ExplorerVerdict.Bounded : ExplorerVerdict.Holds;
+
+    /// <summary>The broken promise; null: none is.</summary>
+    public string? Violation => Runs[^1].Violation;
+
+    /// <summary>How it comes about, from the start; empty: nothing is broken.</summary>
+    public ImmutableArray<StoryLine> Counterexample => Runs[^1].Counterexample;
+
+    /// <summary>Different states, of all runs together.</summary>
+    public long States => Runs.Sum(run => (long)run.States);
+
+    /// <summary>Steps from one state to another, of all runs together.</summary>
+    public long Transitions => Runs.Sum(run => run.Transitions);
+
+    /// <inheritdoc/>
+    public override string ToString() => string.Join('\n', Runs);
+}

@@ -42,6 +42,23 @@ public sealed class Explorer
     public static Exploration Explore(SagaDefinition saga, ExplorerBounds? bounds = null, ImmutableArray<EffectInvariant> invariants = default, Func<bool>? stop = null) =>
         Explore(saga, bounds, invariants, stop, ExplorerMutant.None, null);
 
+    /// <summary>
+    /// Explores <paramref name="saga"/> three times: without retries, since a retry hides a command that was forgotten; within <paramref name="bounds"/>; and, if those
+    /// say nothing of errors, with errors. Ends with the first run that breaks a promise.
+    /// </summary>
+    /// <inheritdoc cref="Explore(SagaDefinition, ExplorerBounds?, ImmutableArray{EffectInvariant}, Func{bool}?)"/>
+    public static Verification Verify(SagaDefinition saga, ExplorerBounds? bounds = null, ImmutableArray<EffectInvariant> invariants = default, Func<bool>? stop = null)
+    {
+        bounds ??= new ExplorerBounds();
+        var runs = ImmutableArray.CreateBuilder<Exploration>();
+        foreach (var run in new[] { bounds.WithoutRetries, bounds, bounds.WithErrors }.Distinct())
+        {
+            runs.Add(Explore(saga, run, invariants, stop));
+            if (runs[^1].Verdict == ExplorerVerdict.Violated) break;
+        }
+        return new Verification(runs.ToImmutable());
+    }
+
     internal static Exploration Explore(SagaDefinition saga, ExplorerBounds? bounds, ImmutableArray<EffectInvariant> invariants, Func<bool>? stop, ExplorerMutant mutant,
         Func<SagaDefinition, SagaState, SagaEvent, DateTimeOffset, Decision>? decide)
     {

@@ -169,7 +169,7 @@ public sealed record StepDefinition
     };
 }
 
-/// <summary>An immutable graph of steps, from C# or from JSON. Built by <see cref="Of"/>, which reports every fault at once.</summary>
+/// <summary>An immutable graph of steps, from C# or from JSON. Built by <see cref="Of(Saga, IEnumerable{CommandRoute})"/>, which reports every fault at once.</summary>
 public sealed class SagaDefinition
 {
     private readonly Dictionary<string, int> _byName;
@@ -238,6 +238,15 @@ public sealed class SagaDefinition
     {
         ArgumentNullException.ThrowIfNull(saga);
         return DefinitionDrawing.Build(saga, [.. routes]);
+    }
+
+    /// <summary>Builds the definition that <paramref name="saga"/> draws, to look at and to explore: steps without <c>.To</c> go to nobody in particular.</summary>
+    /// <param name="saga">The definition in C#.</param>
+    /// <exception cref="DefinitionException">All the definition's faults.</exception>
+    public static SagaDefinition Of(Saga saga)
+    {
+        ArgumentNullException.ThrowIfNull(saga);
+        return DefinitionDrawing.Build(saga, null);
     }
 
     /// <inheritdoc/>

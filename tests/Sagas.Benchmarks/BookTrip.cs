@@ -4,7 +4,6 @@ using System.Text.Json;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
-using Sagas.MassTransit;
 using Sagas.Participants;
 using Sagas.Runtime;
 
@@ -19,19 +18,23 @@ internal static class BookTrip
         Directory.CreateDirectory(path);
         var redis = options is { Store: "redis", Redis: null } ? await PrivateRedis.StartAsync(path, options.Fsync) : null;
         if (redis is not null) options = options with { Redis = redis.Address };
+        PrivateRabbit? rabbit = null;
         try
         {
-            Console.WriteLine(options.Participants == "http" ? await OverHttpAsync(options, path) : await OverBusAsync(options, path, redis));
+            rabbit = options is { Bus: "rabbitmq", RabbitMq: null } ? await PrivateRabbit.StartAsync(path) : null;
+            if (rabbit is not null) options = options with { RabbitMq = rabbit.Url };
+            Console.WriteLine(options.Participants == "http" ? await OverHttpAsync(options, path) : await OverBusAsync(options, path, redis, rabbit));
             return 0;
         }
         finally
         {
+            if (rabbit is not null) await rabbit.DisposeAsync();
             if (redis is not null) await redis.DisposeAsync();
             Directory.Delete(path, recursive: true);
         }
     }
 
-    private static async Task<string> OverBusAsync(Options options, string path, PrivateRedis? redis)
+    private static async Task<string> OverBusAsync(Options options, string path, PrivateRedis? redis, PrivateRabbit? rabbit)
     {
         using var host = Build(options, path);
         await host.StartAsync();
@@ -41,7 +44,7 @@ internal static class BookTrip
             var start = await engine.StartAsync(new StartRequest($"book-trip-{options.Shape}", Payload.From(new Trip("Ada Lovelace"))));
             var ended = start.Outcome == StartOutcome.Started ? await engine.WaitAsync(start.Saga!.Id, TimeSpan.FromSeconds(60)) : null;
             return ended?.Status == wanted;
-        }, redis is null ? null : () => redis.Cpu);
+        }, () => (redis?.Cpu ?? TimeSpan.Zero) + (rabbit?.Cpu ?? TimeSpan.Zero));
         await host.StopAsync();
         return line;
     }
@@ -60,7 +63,8 @@ internal static class BookTrip
         var refuse = options.Mode == "refuse";
         builder.Services.AddSagas(s =>
         {
-            s.AddSaga(options.Shape == "parallel" ? new ParallelTrip(refuse) : new SequentialTrip(refuse)).UseInMemoryBus();
+            s.AddSaga(options.Shape == "parallel" ? new ParallelTrip(refuse) : new SequentialTrip(refuse));
+            options.UseBus(s);
             options.UseStore(s, path);
         });
         builder.Services.AddSagaParticipants(p =>
@@ -118,7 +122,7 @@ internal static class BookTrip
             benchmark = "book-trip", participants = options.Participants, store = options.Store, bus = options.Bus, barrier = options.Barrier, shape = options.Shape, mode = options.Mode,
             inflight = options.InFlight, seconds = Math.Round(seconds, 2), sagas, unexpected = bad,
             sagasPerSecond = Math.Round(sagas / seconds, 1), p50Ms = Quantile(0.5), p99Ms = Quantile(0.99),
-            participantCpuSecondsPer1000 = Math.Round(otherSeconds / sagas * 1000, 4),
+            otherCpuSecondsPer1000 = Math.Round(otherSeconds / sagas * 1000, 4),
             cpuSecondsPer1000 = Math.Round(cpuSeconds / sagas * 1000, 4),
             commitsPerSaga = Per("sagas.commits"), storeWritesPerSaga = Per("sagas.store.writes"),
             busMessagesPerSaga = Math.Round((seen.GetValueOrDefault("sagas.envelopes") + seen.GetValueOrDefault("sagas.replies.envelopes")) / (double)sagas, 3),

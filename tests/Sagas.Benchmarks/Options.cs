@@ -1,3 +1,4 @@
+using Sagas.MassTransit;
 using Sagas.Redis;
 using Sagas.Runtime;
 
@@ -21,6 +22,9 @@ internal sealed record Options
     /// <summary>Where Redis is; null: a server of the benchmark's own.</summary>
     public string? Redis { get; init; }
 
+    /// <summary>Where RabbitMQ is, as a URL; null: a server of the benchmark's own.</summary>
+    public string? RabbitMq { get; init; }
+
     /// <summary>When the benchmark's own Redis syncs its file.</summary>
     public string Fsync { get; private init; } = "everysec";
 
@@ -37,7 +41,8 @@ internal sealed record Options
                 "--redis" => options with { Redis = value },
                 "--fsync" => options with { Fsync = OneOf(args[i], value, "always", "everysec", "no") },
                 "--participants" => options with { Participants = OneOf(args[i], value, "bus", "http") },
-                "--bus" => options with { Bus = OneOf(args[i], value, "memory") },
+                "--bus" => options with { Bus = OneOf(args[i], value, "memory", "rabbitmq") },
+                "--rabbitmq" => options with { RabbitMq = value },
                 "--shape" => options with { Shape = OneOf(args[i], value, "parallel", "sequential") },
                 "--mode" => options with { Mode = OneOf(args[i], value, "ok", "refuse") },
                 "--barrier" => options with { Barrier = OneOf(args[i], value, "memory", "file") },
@@ -59,6 +64,13 @@ internal sealed record Options
         else if (Store == "redis") sagas.UseRedis(Redis);
         else sagas.UseMemoryStore();
         if (Workers is { } workers) sagas.Configure(o => o.Workers = workers);
+    }
+
+    /// <summary>Chooses the bus between engine and participants.</summary>
+    public void UseBus(SagasBuilder sagas)
+    {
+        if (Bus == "rabbitmq") sagas.UseRabbitMq(o => o.Url = RabbitMq!);
+        else sagas.UseInMemoryBus();
     }
 
     private static string OneOf(string name, string value, params string[] known) =>

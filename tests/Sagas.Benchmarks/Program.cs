@@ -3,6 +3,7 @@
 //
 //   dotnet run -c Release --project tests/Sagas.Benchmarks -- book-trip --store journal --bus memory --inflight 512 --seconds 15
 //       [--participants bus|http] [--shape parallel|sequential] [--mode ok|refuse] [--barrier memory|file] [--warmup 5] [--path DIR] [--workers N]
+// With --bus rabbitmq it starts a rabbitmq-server of its own, or uses the one at --rabbitmq URL.
 // With --store redis it starts a redis-server of its own (--fsync says when that syncs its file), or uses the one at --redis HOST:PORT.
 
 //
@@ -16,7 +17,7 @@ if (args is ["simulate", ..]) return Simulate.Run(args[1..]);
 
 if (args is not ["book-trip", ..])
 {
-    Console.Error.WriteLine("usage: book-trip [--store journal|memory|redis] [--redis HOST:PORT] [--fsync always|everysec|no] [--participants bus|http] [--bus memory] [--inflight N] [--seconds S] [--shape parallel|sequential] [--mode ok|refuse] [--barrier memory|file] [--warmup S] [--path DIR] [--workers N]");
+    Console.Error.WriteLine("usage: book-trip [--store journal|memory|redis] [--redis HOST:PORT] [--fsync always|everysec|no] [--participants bus|http] [--bus memory|rabbitmq] [--rabbitmq URL] [--inflight N] [--seconds S] [--shape parallel|sequential] [--mode ok|refuse] [--barrier memory|file] [--warmup S] [--path DIR] [--workers N]");
     return 2;
 }
 return await BookTrip.RunAsync(Options.Parse(args[1..]));

@@ -1,10 +1,6 @@
 using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
-using Sagas.Tests;
-using Xunit;
-
-[assembly: AssemblyFixture(typeof(Servers))]
 
 namespace Sagas.Tests;
 

@@ -118,7 +118,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The store does not answer; see Retry-After. */
+                /** @description The store, or for dead letters the bus, does not answer; see Retry-After. */
                 503: {
                     headers: {
                         [name: string]: unknown;
@@ -232,7 +232,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The store does not answer; see Retry-After. */
+                /** @description The store, or for dead letters the bus, does not answer; see Retry-After. */
                 503: {
                     headers: {
                         [name: string]: unknown;
@@ -314,7 +314,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The store does not answer; see Retry-After. */
+                /** @description The store, or for dead letters the bus, does not answer; see Retry-After. */
                 503: {
                     headers: {
                         [name: string]: unknown;
@@ -426,7 +426,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The store does not answer; see Retry-After. */
+                /** @description The store, or for dead letters the bus, does not answer; see Retry-After. */
                 503: {
                     headers: {
                         [name: string]: unknown;
@@ -504,7 +504,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The store does not answer; see Retry-After. */
+                /** @description The store, or for dead letters the bus, does not answer; see Retry-After. */
                 503: {
                     headers: {
                         [name: string]: unknown;
@@ -548,7 +548,7 @@ export interface paths {
                 };
                 header?: never;
                 path: {
-                    /** @description The id of the saga, or of the operation. */
+                    /** @description The id of the saga, of the operation, or of the dead letter. */
                     id: string;
                 };
                 cookie?: never;
@@ -582,7 +582,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The store does not answer; see Retry-After. */
+                /** @description The store, or for dead letters the bus, does not answer; see Retry-After. */
                 503: {
                     headers: {
                         [name: string]: unknown;
@@ -623,7 +623,7 @@ export interface paths {
                 query?: never;
                 header?: never;
                 path: {
-                    /** @description The id of the saga, or of the operation. */
+                    /** @description The id of the saga, of the operation, or of the dead letter. */
                     id: string;
                 };
                 cookie?: never;
@@ -657,7 +657,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The store does not answer; see Retry-After. */
+                /** @description The store, or for dead letters the bus, does not answer; see Retry-After. */
                 503: {
                     headers: {
                         [name: string]: unknown;
@@ -703,7 +703,7 @@ export interface paths {
                 };
                 header?: never;
                 path: {
-                    /** @description The id of the saga, or of the operation. */
+                    /** @description The id of the saga, of the operation, or of the dead letter. */
                     id: string;
                 };
                 cookie?: never;
@@ -737,7 +737,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The store does not answer; see Retry-After. */
+                /** @description The store, or for dead letters the bus, does not answer; see Retry-After. */
                 503: {
                     headers: {
                         [name: string]: unknown;
@@ -778,7 +778,7 @@ export interface paths {
                 query?: never;
                 header?: never;
                 path: {
-                    /** @description The id of the saga, or of the operation. */
+                    /** @description The id of the saga, of the operation, or of the dead letter. */
                     id: string;
                 };
                 cookie?: never;
@@ -821,7 +821,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The store does not answer; see Retry-After. */
+                /** @description The store, or for dead letters the bus, does not answer; see Retry-After. */
                 503: {
                     headers: {
                         [name: string]: unknown;
@@ -947,7 +947,7 @@ export interface paths {
                     "X-Operator"?: string;
                 };
                 path: {
-                    /** @description The id of the saga, or of the operation. */
+                    /** @description The id of the saga, of the operation, or of the dead letter. */
                     id: string;
                 };
                 cookie?: never;
@@ -1021,7 +1021,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The store does not answer; see Retry-After. */
+                /** @description The store, or for dead letters the bus, does not answer; see Retry-After. */
                 503: {
                     headers: {
                         [name: string]: unknown;
@@ -1065,7 +1065,7 @@ export interface paths {
                     "X-Operator"?: string;
                 };
                 path: {
-                    /** @description The id of the saga, or of the operation. */
+                    /** @description The id of the saga, of the operation, or of the dead letter. */
                     id: string;
                 };
                 cookie?: never;
@@ -1139,7 +1139,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The store does not answer; see Retry-After. */
+                /** @description The store, or for dead letters the bus, does not answer; see Retry-After. */
                 503: {
                     headers: {
                         [name: string]: unknown;
@@ -1183,7 +1183,7 @@ export interface paths {
                     "X-Operator"?: string;
                 };
                 path: {
-                    /** @description The id of the saga, or of the operation. */
+                    /** @description The id of the saga, of the operation, or of the dead letter. */
                     id: string;
                 };
                 cookie?: never;
@@ -1257,7 +1257,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The store does not answer; see Retry-After. */
+                /** @description The store, or for dead letters the bus, does not answer; see Retry-After. */
                 503: {
                     headers: {
                         [name: string]: unknown;
@@ -1301,7 +1301,7 @@ export interface paths {
                     "X-Operator"?: string;
                 };
                 path: {
-                    /** @description The id of the saga, or of the operation. */
+                    /** @description The id of the saga, of the operation, or of the dead letter. */
                     id: string;
                 };
                 cookie?: never;
@@ -1375,7 +1375,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The store does not answer; see Retry-After. */
+                /** @description The store, or for dead letters the bus, does not answer; see Retry-After. */
                 503: {
                     headers: {
                         [name: string]: unknown;
@@ -1419,7 +1419,7 @@ export interface paths {
                     "X-Operator"?: string;
                 };
                 path: {
-                    /** @description The id of the saga, or of the operation. */
+                    /** @description The id of the saga, of the operation, or of the dead letter. */
                     id: string;
                 };
                 cookie?: never;
@@ -1493,7 +1493,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The store does not answer; see Retry-After. */
+                /** @description The store, or for dead letters the bus, does not answer; see Retry-After. */
                 503: {
                     headers: {
                         [name: string]: unknown;
@@ -1537,7 +1537,7 @@ export interface paths {
                     "X-Operator"?: string;
                 };
                 path: {
-                    /** @description The id of the saga, or of the operation. */
+                    /** @description The id of the saga, of the operation, or of the dead letter. */
                     id: string;
                     /** @description The step's name. */
                     step: string;
@@ -1613,7 +1613,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The store does not answer; see Retry-After. */
+                /** @description The store, or for dead letters the bus, does not answer; see Retry-After. */
                 503: {
                     headers: {
                         [name: string]: unknown;
@@ -1659,7 +1659,7 @@ export interface paths {
                 };
                 header?: never;
                 path: {
-                    /** @description The id of the saga, or of the operation. */
+                    /** @description The id of the saga, of the operation, or of the dead letter. */
                     id: string;
                     /** @description The step's name. */
                     step: string;
@@ -1735,7 +1735,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The store does not answer; see Retry-After. */
+                /** @description The store, or for dead letters the bus, does not answer; see Retry-After. */
                 503: {
                     headers: {
                         [name: string]: unknown;
@@ -1801,7 +1801,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The store does not answer; see Retry-After. */
+                /** @description The store, or for dead letters the bus, does not answer; see Retry-After. */
                 503: {
                     headers: {
                         [name: string]: unknown;
@@ -1893,7 +1893,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The store does not answer; see Retry-After. */
+                /** @description The store, or for dead letters the bus, does not answer; see Retry-After. */
                 503: {
                     headers: {
                         [name: string]: unknown;
@@ -1932,7 +1932,7 @@ export interface paths {
                 query?: never;
                 header?: never;
                 path: {
-                    /** @description The id of the saga, or of the operation. */
+                    /** @description The id of the saga, of the operation, or of the dead letter. */
                     id: string;
                 };
                 cookie?: never;
@@ -1957,7 +1957,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The store does not answer; see Retry-After. */
+                /** @description The store, or for dead letters the bus, does not answer; see Retry-After. */
                 503: {
                     headers: {
                         [name: string]: unknown;
@@ -2003,7 +2003,7 @@ export interface paths {
                     "X-Operator"?: string;
                 };
                 path: {
-                    /** @description The id of the saga, or of the operation. */
+                    /** @description The id of the saga, of the operation, or of the dead letter. */
                     id: string;
                 };
                 cookie?: never;
@@ -2068,7 +2068,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The store does not answer; see Retry-After. */
+                /** @description The store, or for dead letters the bus, does not answer; see Retry-After. */
                 503: {
                     headers: {
                         [name: string]: unknown;
@@ -2316,7 +2316,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The store does not answer; see Retry-After. */
+                /** @description The store, or for dead letters the bus, does not answer; see Retry-After. */
                 503: {
                     headers: {
                         [name: string]: unknown;
@@ -2453,7 +2453,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The store does not answer; see Retry-After. */
+                /** @description The store, or for dead letters the bus, does not answer; see Retry-After. */
                 503: {
                     headers: {
                         [name: string]: unknown;
@@ -2507,7 +2507,7 @@ export interface paths {
                         "application/json": components["schemas"]["StatsByDefinition"];
                     };
                 };
-                /** @description The store does not answer; see Retry-After. */
+                /** @description The store, or for dead letters the bus, does not answer; see Retry-After. */
                 503: {
                     headers: {
                         [name: string]: unknown;
@@ -2761,7 +2761,7 @@ export interface paths {
                         "application/json": components["schemas"]["Nodes"];
                     };
                 };
-                /** @description The store does not answer; see Retry-After. */
+                /** @description The store, or for dead letters the bus, does not answer; see Retry-After. */
                 503: {
                     headers: {
                         [name: string]: unknown;
@@ -2783,6 +2783,317 @@ export interface paths {
         };
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/bus": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What waits to be sent, and the bus's queues */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Bus"];
+                    };
+                };
+                /** @description Any other error. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/deadletters": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Messages from the bus that nobody could read, the oldest first */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description The most items. Default 50. */
+                    limit?: number;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["DeadLetters"];
+                    };
+                };
+                /** @description Something in the request does not fit; `detail` names it. */
+                400: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The store, or for dead letters the bus, does not answer; see Retry-After. */
+                503: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Any other error. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/deadletters/{id}/replay": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Put a dead letter back on its queue */
+        post: {
+            parameters: {
+                query?: never;
+                header?: {
+                    /** @description Who asks, for the history. Default `anonymous`. */
+                    "X-Operator"?: string;
+                };
+                path: {
+                    /** @description The id of the saga, of the operation, or of the dead letter. */
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["Reason"];
+                };
+            };
+            responses: {
+                /** @description Accepted, and durable. */
+                202: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["DeadLetterAsked"];
+                    };
+                };
+                /** @description Something in the request does not fit; `detail` names it. */
+                400: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Not there. */
+                404: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Over 256 KiB (a definition: 1 MiB, a batch: 16 MiB). */
+                413: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Not JSON. */
+                415: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The store, or for dead letters the bus, does not answer; see Retry-After. */
+                503: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Any other error. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/deadletters/{id}/discard": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Throw a dead letter away */
+        post: {
+            parameters: {
+                query?: never;
+                header?: {
+                    /** @description Who asks, for the history. Default `anonymous`. */
+                    "X-Operator"?: string;
+                };
+                path: {
+                    /** @description The id of the saga, of the operation, or of the dead letter. */
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["Reason"];
+                };
+            };
+            responses: {
+                /** @description Accepted, and durable. */
+                202: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["DeadLetterAsked"];
+                    };
+                };
+                /** @description Something in the request does not fit; `detail` names it. */
+                400: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Not there. */
+                404: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Over 256 KiB (a definition: 1 MiB, a batch: 16 MiB). */
+                413: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Not JSON. */
+                415: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The store, or for dead letters the bus, does not answer; see Retry-After. */
+                503: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Any other error. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
         delete?: never;
         options?: never;
         head?: never;
@@ -2860,7 +3171,7 @@ export interface paths {
                         "application/json": components["schemas"]["Health"];
                     };
                 };
-                /** @description The store does not answer; see Retry-After. */
+                /** @description The store, or for dead letters the bus, does not answer; see Retry-After. */
                 503: {
                     headers: {
                         [name: string]: unknown;
@@ -3011,7 +3322,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description The store does not answer; see Retry-After. */
+                /** @description The store, or for dead letters the bus, does not answer; see Retry-After. */
                 503: {
                     headers: {
                         [name: string]: unknown;
@@ -3321,6 +3632,37 @@ export interface components {
                 alive: boolean;
                 sagas: number;
             }[];
+        };
+        Bus: {
+            bus: string;
+            /** @enum {string} */
+            status: "good" | "held";
+            detail: string | null;
+            outgoing: {
+                destination: string;
+                waiting: number;
+            }[];
+            queues: {
+                name: string;
+                messages: number;
+                consumers: number;
+            }[];
+        };
+        DeadLetters: {
+            kept: boolean;
+            count: number;
+            items: {
+                id: string;
+                queue: string;
+                /** Format: date-time */
+                at: string;
+                reason: string;
+                bytes: number;
+                body: string;
+            }[];
+        };
+        DeadLetterAsked: {
+            id: string;
         };
         Missed: {
             count: number;

@@ -2,7 +2,8 @@
 import { useQuery } from '@tanstack/react-query'
 import { useState } from 'react'
 import { asError, ReasonForm } from './actions'
-import { api, ApiError, ask } from './api'
+import { api, ApiError, ask, type Letters } from './api'
+import type { components } from './api.gen'
 import { Icon } from './icons'
 import { useInterval } from './live'
 import { Copy, Dialog, Empty, Json, Live, PauseButton, Time, Trouble, useNow } from './parts'
@@ -10,8 +11,8 @@ import { request } from './rest'
 import { Head } from './shell'
 import { age, count } from './time'
 
-interface Node { id: string; startedAt: string; heartbeatAt: string; sagas: number; alive?: boolean }
-interface Letter { id: string; queue?: string; at?: string; reason?: string; item?: unknown }
+type Node = components['schemas']['Nodes']['items'][number]
+type Letter = Letters['items'][number]
 
 export function Nodes() {
   const interval = useInterval(3000, 3000)
@@ -19,7 +20,7 @@ export function Nodes() {
     queryKey: ['ready'], refetchInterval: interval, retry: false,
     queryFn: async ({ signal }) => { try { return await ask(api.GET('/health/ready', { signal })) } catch (fault) { if (fault instanceof ApiError && fault.status === 503) return { status: 'not ready', store: 'down' as const, detail: fault.message }; throw fault } },
   })
-  const nodes = useQuery({ queryKey: ['nodes'], refetchInterval: interval, retry: false, queryFn: ({ signal }) => request<{ items: Node[] }>('GET', '/api/v1/nodes', undefined, signal) })
+  const nodes = useQuery({ queryKey: ['nodes'], refetchInterval: interval, retry: false, queryFn: ({ signal }) => ask(api.GET('/api/v1/nodes', { signal })) })
   const stats = useQuery({ queryKey: ['stats'], refetchInterval: interval, queryFn: ({ signal }) => ask(api.GET('/api/v1/stats', { signal })) })
   const open = stats.data && stats.data.byStatus.Running + stats.data.byStatus.Confirming + stats.data.byStatus.Compensating + stats.data.byStatus.Stuck
   const tone = ready.data?.status === 'ready' ? (ready.data.store === 'low' ? 'wait' : 'keep') : 'fault'
@@ -35,6 +36,7 @@ export function Nodes() {
       <section className="card" aria-label="Nodes"><header><h2>Nodes</h2></header>
         {nodes.error ? <Trouble error={nodes.error} /> : nodes.data && <NodeTable items={nodes.data.items} />}
       </section>
+      <Bus />
       <DeadLetters />
     </>
   )
@@ -52,32 +54,62 @@ function NodeTable({ items }: { items: Node[] }) {
   )
 }
 
-function DeadLetters() {
-  const letters = useQuery({ queryKey: ['deadletters'], retry: false, refetchInterval: useInterval(5000, 5000), queryFn: ({ signal }) => request<{ items: Letter[] }>('GET', '/api/v1/deadletters', undefined, signal) })
-  const [replaying, setReplaying] = useState<Letter | null>(null)
+function Bus() {
+  const bus = useQuery({ queryKey: ['bus'], retry: false, refetchInterval: useInterval(3000, 3000), queryFn: ({ signal }) => ask(api.GET('/api/v1/bus', { signal })) })
+  const waiting = bus.data?.outgoing.filter(lane => lane.waiting > 0) ?? []
   return (
-    <section className="card" aria-label="Dead letters"><header><h2>Dead letters</h2><small>messages that nobody could read or take</small></header>
-      {letters.error ? <Trouble error={letters.error} /> : letters.data && (letters.data.items.length === 0 ? <div className="calm"><Icon name="check" tone="keep" />None.</div> : (
-        <ul className="todo">{letters.data.items.map(letter => <li key={letter.id} data-p="none"><Icon name="nodes" /><div><b>{letter.queue ?? letter.id}</b><p>{letter.reason} {letter.at && <Time at={letter.at} />}</p>{letter.item !== undefined && <details><summary>Message</summary><Json value={letter.item} label="Message" /></details>}</div><Copy text={() => JSON.stringify(letter.item ?? letter, null, 2)} label="Copy the message" /><button type="button" className="btn" onClick={() => setReplaying(letter)}>Replay…</button></li>)}</ul>
-      ))}
-      {replaying && <ReplayLetter letter={replaying} close={() => { setReplaying(null); void letters.refetch() }} />}
+    <section className="card" aria-label="Bus"><header><h2>Bus</h2><small>{bus.data?.bus === 'in-process' ? 'engine and participants share this process' : bus.data?.bus}</small></header>
+      {bus.error ? <Trouble error={bus.error} /> : bus.data && <>
+        {bus.data.detail && <div className="calm" role="alert"><Icon name="warn" tone="fault" />{bus.data.detail}</div>}
+        {waiting.length > 0 ? <ul className="todo">{waiting.map(lane => <li key={lane.destination} data-p="wait"><Icon name="waiting" /><div><b>{lane.destination}</b><p>{count(lane.waiting)} committed commands wait here to be sent</p></div></li>)}</ul>
+          : !bus.data.detail && <div className="calm"><Icon name="check" tone="keep" />Every committed command has left this node.</div>}
+        {bus.data.queues.length > 0 && <div className="scroll"><table className="cards"><thead><tr><th>Queue</th><th className="num">Waiting</th><th className="num">Consumers</th></tr></thead>
+          <tbody>{bus.data.queues.map(queue => <tr key={queue.name}><td className="id">{queue.name}</td><td className="num">{count(queue.messages)}</td><td className={queue.consumers === 0 ? 'num bad' : 'num'}>{queue.consumers === 0 ? 'none: nobody hears' : count(queue.consumers)}</td></tr>)}</tbody></table></div>}
+      </>}
     </section>
   )
 }
 
-function ReplayLetter({ letter, close }: { letter: Letter; close: () => void }) {
+function DeadLetters() {
+  const letters = useQuery({ queryKey: ['deadletters'], retry: false, refetchInterval: useInterval(5000, 5000), queryFn: ({ signal }) => request<Letters>('GET', '/api/v1/deadletters', undefined, signal) })
+  const [asking, setAsking] = useState<{ letter: Letter; word: 'replay' | 'discard' } | null>(null)
+  const more = letters.data ? letters.data.count - letters.data.items.length : 0
+  return (
+    <section className="card" aria-label="Dead letters"><header><h2>Dead letters</h2><small>{letters.data?.kept === false ? 'this node has no bus that keeps any' : 'messages that nobody could read'}</small></header>
+      {letters.error ? <Trouble error={letters.error} /> : letters.data && (letters.data.items.length === 0 ? <div className="calm"><Icon name="check" tone="keep" />None.</div> : (
+        <ul className="todo">{letters.data.items.map(letter => (
+          <li key={letter.id} data-p="none"><Icon name="nodes" />
+            <div><b>{letter.queue}</b><p>{letter.reason} <Time at={letter.at} /></p><details><summary>Message, {count(letter.bytes)} bytes</summary><Json value={letter.body} label="Message" /></details></div>
+            <Copy text={letter.body} label="Copy the message" />
+            <button type="button" className="btn" onClick={() => setAsking({ letter, word: 'replay' })}>Replay…</button>
+            <button type="button" className="btn" onClick={() => setAsking({ letter, word: 'discard' })}>Discard…</button>
+          </li>))}</ul>
+      ))}
+      {more > 0 && <p className="soft pad">{count(more)} more, later than these.</p>}
+      {asking && <AskLetter {...asking} close={() => { setAsking(null); void letters.refetch() }} />}
+    </section>
+  )
+}
+
+function AskLetter({ letter, word, close }: { letter: Letter; word: 'replay' | 'discard'; close: () => void }) {
   const [busy, setBusy] = useState(false)
   const [error, setError] = useState<Error | null>(null)
-  const [done, setDone] = useState<unknown>(null)
+  const [done, setDone] = useState(false)
   const run = async (reason: string) => {
     setBusy(true)
-    try { setDone(await request('POST', `/api/v1/deadletters/${encodeURIComponent(letter.id)}/replay`, { reason })) } catch (fault) { setError(asError(fault)) }
+    try {
+      await request('POST', `/api/v1/deadletters/${encodeURIComponent(letter.id)}/${word}`, { reason })
+      setDone(true)
+    } catch (fault) { setError(asError(fault)) }
     setBusy(false)
   }
+  const replay = word === 'replay'
   return (
-    <Dialog open close={close} title="Replay a dead letter">
-      {done !== null ? <div className="pad"><p role="status"><b>Sent again.</b></p><Json value={done} label="Answer" /><div className="row"><span className="grow" /><button type="button" className="btn primary" onClick={close}>Close</button></div></div>
-        : <ReasonForm word="Replay" icon="retry" busy={busy} error={error} onDo={reason => void run(reason)}><p className="soft">Puts the message back on its queue. If nothing was mended it comes back here.</p></ReasonForm>}
+    <Dialog open close={close} title={replay ? 'Replay a dead letter' : 'Discard a dead letter'}>
+      {done ? <div className="pad"><p role="status"><b>{replay ? `Back on ${letter.queue}.` : 'Thrown away.'}</b></p><div className="row"><span className="grow" /><button type="button" className="btn primary" onClick={close}>Close</button></div></div>
+        : <ReasonForm word={replay ? 'Replay' : 'Discard'} icon={replay ? 'retry' : 'no'} danger={!replay} busy={busy} error={error} onDo={reason => void run(reason)}>
+            <p className="soft">{replay ? 'Puts the message back on its queue. If nothing was mended it comes back here.' : 'Throws the message away for good. Nothing is lost by it that a saga needs: the engine asks again.'}</p>
+          </ReasonForm>}
     </Dialog>
   )
 }

@@ -116,6 +116,7 @@ internal sealed class World
     public Task ReplyAsync(Process from, string queue, ReplyBatch batch)
     {
         if (!from.Alive) return Never;
+        if (Mutant == Mutant.DoubtUntold) batch = batch with { Items = [.. batch.Items.Select(item => item with { InDoubt = false })] };
         foreach (var item in batch.Items) Audit.Answered(item);
         var node = Nodes.First(node => queue.EndsWith(node.Name, StringComparison.Ordinal));
         return Bus.SendAsync(from, node, queue, batch, node.ReceiveAsync);

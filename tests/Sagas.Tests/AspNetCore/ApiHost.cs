@@ -189,7 +189,8 @@ internal sealed class ApiHost : IAsyncDisposable
 
     public SagaEngine Engine => _app.Services.GetRequiredService<SagaEngine>();
 
-    public static async Task<ApiHost> StartAsync(Func<CommandItem, ReplyItem?>? script = null, Action<SagasOptions>? options = null, Action<WebApplication>? map = null, ISagaStore? store = null)
+    public static async Task<ApiHost> StartAsync(Func<CommandItem, ReplyItem?>? script = null, Action<SagasOptions>? options = null, Action<WebApplication>? map = null, ISagaStore? store = null,
+        Action<IServiceCollection>? services = null)
     {
         var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
         builder.WebHost.UseKestrelCore().UseUrls("http://127.0.0.1:0");
@@ -197,6 +198,7 @@ internal sealed class ApiHost : IAsyncDisposable
         builder.Services.AddSingleton(store ?? new BreakableStore());
         var participants = new ScriptedTransport { Script = script ?? ScriptedTransport.Ok };
         builder.Services.AddSingleton<ITransport>(participants);
+        services?.Invoke(builder.Services);
         builder.Services.AddSagas(s => s.AddSaga<BookTrip>().AddSaga<Reserve>().AddSaga<ReserveAgain>().Configure(o =>
         {
             o.Workers = 1;

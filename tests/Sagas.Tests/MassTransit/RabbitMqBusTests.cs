@@ -1,9 +1,11 @@
 using System.Collections.Concurrent;
 using System.Text;
+using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Diagnostics.HealthChecks;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Options;
 using Sagas.MassTransit;
 using Sagas.Participants;
 using Sagas.Runtime;
@@ -98,6 +100,9 @@ public sealed class RabbitMqBusTests
         await seats.LoggedAsync("put among the dead letters");
         await engine.LoggedAsync("put among the dead letters");
 
+        var queues = await engine.Host.Services.GetRequiredService<IBusMonitor>().QueuesAsync([name, "nobody"], default);
+        queues.Select(queue => (queue.Name, queue.Consumers)).ShouldBe([($"sagas.{name}", 1), ($"sagas.replies.{name}", 1)]);
+
         var page = await letters.ListAsync(100, default);
         page.Count.ShouldBeGreaterThanOrEqualTo(2);
         var command = page.Items.Single(letter => letter.Queue == $"sagas.{name}");
@@ -108,8 +113,10 @@ public sealed class RabbitMqBusTests
         (await letters.ReplayAsync(command.Id, default)).ShouldBeTrue();
         await seats.LoggedAsync("put among the dead letters", times: 2);      // it is still no envelope
         (await letters.ReplayAsync(command.Id, default)).ShouldBeFalse();
-        foreach (var letter in (await letters.ListAsync(100, default)).Items) (await letters.DiscardAsync(letter.Id, default)).ShouldBeTrue();
-        (await letters.ListAsync(100, default)).Items.ShouldBeEmpty();
+        foreach (var letter in await OursAsync()) (await letters.DiscardAsync(letter.Id, default)).ShouldBeTrue();
+        (await OursAsync()).ShouldBeEmpty();
+
+        async Task<DeadLetter[]> OursAsync() => [.. (await letters.ListAsync(500, default)).Items.Where(letter => letter.Queue.EndsWith(name, StringComparison.Ordinal))];
     }
 
     [Fact]
@@ -172,6 +179,82 @@ public sealed class RabbitMqBusTests
     }
 
     [Fact]
+    public async Task An_old_server_with_TLS_user_and_password_makes_classic_queues()
+    {
+        await using var rabbit = await RabbitServer.StartOldAsync();
+        var name = Name();
+        void Reach(RabbitMqOptions o)
+        {
+            o.Url = $"amqps://127.0.0.1:{rabbit.TlsPort}";
+            (o.Username, o.Password) = ("sagas", "p@ss/1");
+            (o.Tls.ServerName, o.Tls.CaFile, o.Tls.CertificateFile, o.Tls.KeyFile) = ("rabbit.example", rabbit.Files.Authority, rabbit.Files.Client, rabbit.Files.ClientKey);
+        }
+        await using var engine = await Station.EngineAsync("", name, node: name, configure: Reach);
+        await using var seats = await Station.ParticipantAsync("", name, configure: Reach);
+        await engine.RunAsync(20);
+        engine.Logged.ShouldContain(line => line.Contains("cannot be made as a quorum queue, and is made as a classic one", StringComparison.Ordinal));
+        (await rabbit.QueuesAsync(name)).ShouldBe([$"sagas.replies.{name} classic", $"sagas.{name} classic"]);
+
+        // Whom nobody trusts, and who is not the one he says he is, is not spoken to.
+        foreach (var wrong in (Action<RabbitMqOptions>[])[o => o.Tls.CaFile = null, o => o.Tls.ServerName = "other.example"])
+        {
+            await using var wary = await Station.EngineAsync("", name, configure: o =>
+            {
+                Reach(o);
+                wrong(o);
+            });
+            await wary.LoggedAsync("cannot be reached");
+            wary.Logged.ShouldNotContain(line => line.Contains("p@ss", StringComparison.Ordinal));
+        }
+    }
+
+    [Fact]
+    public async Task Sagas_of_high_priority_overtake_those_that_wait_on_a_classic_queue()
+    {
+        var (rabbit, name) = (await RabbitServer.SharedAsync(), Name());
+        await using var engine = await Station.EngineAsync(rabbit.Url, name, attempt: TimeSpan.FromMinutes(5), configure: o => o.Queues = QueueKind.Classic);
+        // One by one, so that each has an envelope of its own.
+        var sagas = new List<SagaId>();
+        for (var i = 1; i <= 6; i++)
+        {
+            var start = await engine.Engine.StartAsync(new StartRequest("journey", Payload.From(new Journey("LX8"))) { Priority = i });
+            sagas.Add(start.Saga!.Id);
+            await rabbit.HoldsAsync($"sagas.{name}", i);
+        }
+        var tried = new ConcurrentQueue<string>();
+        await using var seats = await Station.ParticipantAsync(rabbit.Url, name, concurrency: 1, configure: o => o.Prefetch = 1, seen: tried.Enqueue);
+        await engine.EndAsync([.. sagas]);
+        tried.ShouldBe(sagas.Select(id => id.Value).Reverse());
+    }
+
+    [Fact]
+    public void Bad_settings_are_told_with_key_value_and_what_is_expected_and_no_password_is_shown()
+    {
+        Told(o => o.Url = "localhost:5672").ShouldContain("Sagas:RabbitMq:Url is 'localhost:5672'. Give amqp://host:port/virtual-host, or amqps:// for TLS.");
+        Told(o => o.Url = "http://ann:Open-Sesame-1@rabbit").ShouldContain("Sagas:RabbitMq:Url is 'http://***@rabbit'.");
+        Told(o => o.Url = "amqp://ann:Open/Sesame@rabbit/a/b").ShouldNotContain("Sesame");
+        Told(o => o.Hosts.Add("a:b:c")).ShouldContain("Sagas:RabbitMq:Hosts has 'a:b:c'. Give host or host:port.");
+        Told(o => o.Prefetch = 0).ShouldContain("Sagas:RabbitMq:Prefetch must lie between 1 and 65535 envelopes.");
+        Told(o => o.Heartbeat = TimeSpan.Zero).ShouldContain("Sagas:RabbitMq:Heartbeat is 00:00:00. Give a time from 00:00:01 to 01:00:00.");
+        Told(o => o.Tls.CaFile = "nowhere.pem").ShouldContain("Sagas:RabbitMq:Tls:CaFile is 'nowhere.pem', which is not there. Name a PEM file.");
+
+        static string Told(Action<RabbitMqOptions> configure)
+        {
+            using var services = new ServiceCollection().AddLogging().AddSingleton<IConfiguration>(new ConfigurationBuilder().Build()).AddSagas(s => s.UseRabbitMq(configure)).BuildServiceProvider();
+            return Should.Throw<OptionsValidationException>(() => services.GetRequiredService<IOptions<RabbitMqOptions>>().Value).Message;
+        }
+    }
+
+    [Fact]
+    public void Hosts_may_be_given_as_one_value_with_semicolons_and_code_wins()
+    {
+        var configuration = new ConfigurationBuilder().AddInMemoryCollection([new("Sagas:RabbitMq:Hosts", "a; b:5673"), new("Sagas:RabbitMq:Prefetch", "7"), new("Sagas:RabbitMq:Password", "Open-Sesame-1")]).Build();
+        using var services = new ServiceCollection().AddLogging().AddSingleton<IConfiguration>(configuration).AddSagas(s => s.UseRabbitMq(o => o.Prefetch = 9)).BuildServiceProvider();
+        var options = services.GetRequiredService<IOptions<RabbitMqOptions>>().Value;
+        (options.ToString(), options.Prefetch).ShouldBe(("amqp://a:5672,b:5673", 9));
+    }
+
+    [Fact]
     public async Task A_server_that_is_not_there_is_reported_without_the_password()
     {
         await using var seats = await Station.ParticipantAsync($"amqp://guest:Open-Sesame-1@127.0.0.1:{Servers.FreePorts(1)[0]}", "seats");
@@ -197,11 +280,15 @@ public sealed class RabbitMqBusTests
         }
     }
 
-    internal sealed class Places(Func<CancellationToken, Task> before) : ITccHandler<ReservePlace, Place>
+    /// <summary>What a reservation waits for, and who hears of it.</summary>
+    internal sealed record Door(Func<CancellationToken, Task> Before, Action<string> Seen);
+
+    internal sealed class Places(Door door) : ITccHandler<ReservePlace, Place>
     {
         public async Task<Place> TryAsync(ReservePlace command, CommandContext context, CancellationToken cancel)
         {
-            await before(cancel);
+            door.Seen(context.Saga.ToString());
+            await door.Before(cancel);
             return new Place($"place:{context.Saga}");
         }
 
@@ -231,10 +318,15 @@ public sealed class RabbitMqBusTests
                 s.Configure(o => o.Node = node ?? Name());
             }));
 
-        public static Task<Station> ParticipantAsync(string url, string name, Func<CancellationToken, Task>? before = null, int concurrency = 64) => StartAsync(services =>
+        public static Task<Station> ParticipantAsync(string url, string name, Func<CancellationToken, Task>? before = null, int concurrency = 64, Action<RabbitMqOptions>? configure = null,
+            Action<string>? seen = null) => StartAsync(services =>
         {
-            services.AddSingleton(before ?? (_ => Task.CompletedTask));
-            services.AddSagaParticipants(p => p.Add<Places>(name).WithConcurrency(concurrency).UseRabbitMq(o => o.Url = url));
+            services.AddSingleton(new Door(before ?? (_ => Task.CompletedTask), seen ?? (_ => { })));
+            services.AddSagaParticipants(p => p.Add<Places>(name).WithConcurrency(concurrency).UseRabbitMq(o =>
+            {
+                o.Url = url;
+                configure?.Invoke(o);
+            }));
         });
 
         private static async Task<Station> StartAsync(Action<IServiceCollection> add)

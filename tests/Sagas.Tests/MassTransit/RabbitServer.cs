@@ -1,4 +1,6 @@
 using System.Diagnostics;
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using RabbitMQ.Client;
 using RabbitMQ.Client.Exceptions;
@@ -13,11 +15,11 @@ internal sealed class RabbitServer : IAsyncDisposable
     private readonly int _names;
     private ServerProcess? _nameServer, _process;
 
-    private RabbitServer(int port, int distribution, int names)
+    private RabbitServer(int port, int distribution, int names, int tls, bool isOld)
     {
-        (Port, _names) = (port, names);
+        (Port, TlsPort, _names) = (port, tls, names);
         File.WriteAllText(Path.Combine(_directory, "plugins"), "[].");
-        File.WriteAllText(Path.Combine(_directory, "rabbitmq.conf"), "");
+        File.WriteAllText(Path.Combine(_directory, "rabbitmq.conf"), isOld ? Strict(tls) : "");
         _environment = new Dictionary<string, string>
         {
             ["HOME"] = _directory,                          // the cookie
@@ -36,9 +38,16 @@ internal sealed class RabbitServer : IAsyncDisposable
             ["RABBITMQ_ALLOW_INPUT"] = "1",                 // or else a shell stands between, and what it started survives it
             ["RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS"] = "-noinput",
         };
+        if (isOld) _environment["RABBITMQ_FEATURE_FLAGS"] = "implicit_default_bindings";     // all that it shall have of what is newer than 3.7
     }
 
     public int Port { get; }
+
+    /// <summary>Where a server of <see cref="StartOldAsync"/> hears TLS.</summary>
+    public int TlsPort { get; }
+
+    /// <summary>The authority that signed its certificate, and the certificate that it takes from clients.</summary>
+    public (string Authority, string Client, string ClientKey) Files => (In("authority.pem"), In("client.pem"), In("client.key"));
 
     public string Url => $"amqp://127.0.0.1:{Port}";
 
@@ -49,12 +58,17 @@ internal sealed class RabbitServer : IAsyncDisposable
     public static Task<RabbitServer> ToBreakAsync() => Servers.ShareAsync("rabbitmq to break", StartAsync);
 
     /// <summary>A server of one's own; dispose it.</summary>
-    public static async Task<RabbitServer> StartAsync()
+    public static Task<RabbitServer> StartAsync() => StartAsync(isOld: false);
+
+    /// <summary>One that knows no quorum queues, and TLS, with a user <c>sagas</c> whose password is <c>p@ss/1</c>, and asks clients for a certificate; dispose it.</summary>
+    public static Task<RabbitServer> StartOldAsync() => StartAsync(isOld: true);
+
+    private static async Task<RabbitServer> StartAsync(bool isOld)
     {
         for (var attempt = 1; ; attempt++)
         {
-            var ports = Servers.FreePorts(3);
-            var server = new RabbitServer(ports[0], ports[1], ports[2]);
+            var ports = Servers.FreePorts(4);
+            var server = new RabbitServer(ports[0], ports[1], ports[2], ports[3], isOld);
             try
             {
                 server._nameServer = await ServerProcess.StartAsync("epmd", ["-d", "-port", $"{server._names}", "-address", "127.0.0.1"], "epmd running");
@@ -101,8 +115,8 @@ internal sealed class RabbitServer : IAsyncDisposable
     public async Task<string[]> QueuesAsync(string text) =>
         [.. (await CtlAsync("list_queues", "name", "type", "--no-table-headers")).Split('\n').Where(line => line.Contains(text, StringComparison.Ordinal)).Select(line => line.Replace('\t', ' ')).Order()];
 
-    /// <summary>Returns when that queue is there and holds something.</summary>
-    public async Task HoldsAsync(string queue)
+    /// <summary>Returns when that queue is there and holds so many messages.</summary>
+    public async Task HoldsAsync(string queue, int count = 1)
     {
         await using var connection = await new ConnectionFactory { Uri = new Uri(Url) }.CreateConnectionAsync();
         while (true)
@@ -110,7 +124,7 @@ internal sealed class RabbitServer : IAsyncDisposable
             await using var channel = await connection.CreateChannelAsync();
             try
             {
-                if ((await channel.QueueDeclarePassiveAsync(queue)).MessageCount > 0) return;
+                if ((await channel.QueueDeclarePassiveAsync(queue)).MessageCount >= count) return;
             }
             catch (OperationInterruptedException)
             {
@@ -156,6 +170,42 @@ internal sealed class RabbitServer : IAsyncDisposable
         await KillAsync();
         if (_nameServer is not null) await _nameServer.DisposeAsync();
         Directory.Delete(_directory, recursive: true);
+    }
+
+    private string In(string file) => Path.Combine(_directory, file);
+
+    /// <summary>Makes an authority and two certificates by it, one for this server's name and one for its clients, and says to use them.</summary>
+    private string Strict(int tls)
+    {
+        var (from, to) = (DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddDays(7));
+        using var authorityKey = RSA.Create(2048);
+        var request = new CertificateRequest("CN=an authority", authorityKey, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);
+        request.CertificateExtensions.Add(new X509BasicConstraintsExtension(certificateAuthority: true, hasPathLengthConstraint: false, 0, critical: true));
+        request.CertificateExtensions.Add(new X509KeyUsageExtension(X509KeyUsageFlags.KeyCertSign | X509KeyUsageFlags.CrlSign, critical: true));
+        using var authority = request.CreateSelfSigned(from, to);
+        File.WriteAllText(In("authority.pem"), authority.ExportCertificatePem());
+        foreach (var name in (string[])["server", "client"])
+        {
+            using var key = RSA.Create(2048);
+            var wanted = new CertificateRequest($"CN={name}", key, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);
+            var names = new SubjectAlternativeNameBuilder();
+            names.AddDnsName("rabbit.example");
+            wanted.CertificateExtensions.Add(names.Build());
+            using var certificate = wanted.Create(authority, from, to, Guid.NewGuid().ToByteArray());
+            File.WriteAllText(In($"{name}.pem"), certificate.ExportCertificatePem());
+            File.WriteAllText(In($"{name}.key"), key.ExportPkcs8PrivateKeyPem());
+        }
+        return $"""
+            default_user = sagas
+            default_pass = p@ss/1
+            listeners.ssl.1 = 127.0.0.1:{tls}
+            ssl_options.cacertfile = {In("authority.pem")}
+            ssl_options.certfile = {In("server.pem")}
+            ssl_options.keyfile = {In("server.key")}
+            ssl_options.verify = verify_peer
+            ssl_options.fail_if_no_peer_cert = true
+
+            """;
     }
 
     // Debian's program of that name on the path changes its user first.

@@ -44,6 +44,46 @@ public sealed class NodeTests : IAsyncDisposable
     }
 
     [Fact]
+    public async Task A_saga_that_is_taken_over_while_its_start_is_repeated_goes_on()
+    {
+        var a = await NodeAsync("a");
+        await a.StartAsync("p1");
+        await a.Bus.NextAsync(2);
+        var store = new HeldStore(Store("b"));
+        var b = await NodeAsync("b", store, workers: 1);
+        var other = b.StartAsync("p2").AsTask();
+        await store.Committing;
+        // Meanwhile both come to the worker's mailbox, and so into one batch.
+        var repeated = b.StartAsync("p1").AsTask();
+        await DieAsync("a");
+        b.Time.Advance(Lease / 5);
+        await store.Adopted;
+        store.GoOn();
+        (await other).Outcome.ShouldBe(StartOutcome.Started);
+        (await repeated).Outcome.ShouldBe(StartOutcome.Exists);
+        var sent = new List<CommandItem>();
+        for (var i = 0; i < 4; i++) sent.Add(await b.Bus.NextAsync());
+        sent.Count(static command => command.Saga == "p1").ShouldBe(2);
+    }
+
+    [Fact]
+    public async Task A_saga_that_is_taken_over_while_a_reply_comes_that_changes_nothing_goes_on()
+    {
+        var a = await NodeAsync("a");
+        await a.StartAsync("p1");
+        var tries = await a.Bus.NextAsync(2);
+        var store = new HeldStore(Store("b"));
+        var b = await NodeAsync("b", store, workers: 1);
+        await b.ReplyAsync([tries["seat"] with { Attempt = 7 }]);
+        await store.Finding;
+        await DieAsync("a");
+        b.Time.Advance(Lease / 5);
+        await store.Adopted;
+        store.GoOn();
+        (await b.Bus.NextAsync(2)).Keys.ShouldBe(["seat", "room"], ignoreOrder: true);
+    }
+
+    [Fact]
     public async Task A_stopping_node_hands_its_sagas_over_at_once()
     {
         var (a, b) = (await NodeAsync("a"), await NodeAsync("b"));
@@ -271,10 +311,11 @@ public sealed class NodeTests : IAsyncDisposable
         history.Count(static entry => entry.Event is "committed" or "turned-back").ShouldBe(1, "one decision, whoever took it");
     }
 
-    private async Task<Node> NodeAsync(string name, bool hears = true, TimeSpan? lease = null)
+    private Task<Node> NodeAsync(string name, bool hears = true, TimeSpan? lease = null) => NodeAsync(name, hears ? Store(name, lease) : new DeafStore(Store(name, lease)));
+
+    private async Task<Node> NodeAsync(string name, ISharedSagaStore store, int workers = 2)
     {
-        var store = Store(name, lease);
-        var node = new Node(name, hears ? store : new DeafStore(store));
+        var node = new Node(name, store, workers);
         _nodes.Add(node);
         await node.Engine.StartAsync(default);
         return node;
@@ -298,7 +339,7 @@ public sealed class NodeTests : IAsyncDisposable
     }
 
     /// <summary>A store whose node hears nothing of the others: it was paused, or messages were lost.</summary>
-    private sealed class DeafStore(ISharedSagaStore store) : ISharedSagaStore
+    private class DeafStore(ISharedSagaStore store) : ISharedSagaStore
     {
         public string Node => store.Node;
         public TimeSpan Lease => store.Lease;
@@ -308,7 +349,7 @@ public sealed class NodeTests : IAsyncDisposable
         }
 
         public ValueTask<IReadOnlyList<SagaState>> OpenAsync(CancellationToken cancel) => store.OpenAsync(cancel);
-        public ValueTask<ImmutableArray<CommitOutcome>> CommitAsync(IReadOnlyList<SagaCommit> commits, CancellationToken cancel) => store.CommitAsync(commits, cancel);
+        public virtual ValueTask<ImmutableArray<CommitOutcome>> CommitAsync(IReadOnlyList<SagaCommit> commits, CancellationToken cancel) => store.CommitAsync(commits, cancel);
         public ValueTask<SagaState?> FindAsync(SagaId id, CancellationToken cancel) => store.FindAsync(id, cancel);
         public ValueTask<IReadOnlyList<HistoryEntry>?> HistoryAsync(SagaId id, int after, int limit, CancellationToken cancel) => store.HistoryAsync(id, after, limit, cancel);
         public ValueTask<SagaPage> ListAsync(SagaFilter filter, int limit, string? cursor, CancellationToken cancel) => store.ListAsync(filter, limit, cursor, cancel);
@@ -319,14 +360,50 @@ public sealed class NodeTests : IAsyncDisposable
         public ValueTask<bool> SaveOperationAsync(Operation operation, CancellationToken cancel) => store.SaveOperationAsync(operation, cancel);
         public ValueTask<IReadOnlyList<Operation>> OperationsAsync(CancellationToken cancel) => store.OperationsAsync(cancel);
         public ValueTask<IReadOnlyList<NodeLease>> RenewAsync(CancellationToken cancel) => store.RenewAsync(cancel);
-        public ValueTask<IReadOnlyList<SagaState>> ClaimAsync(string node, int most, CancellationToken cancel) => store.ClaimAsync(node, most, cancel);
+        public virtual ValueTask<IReadOnlyList<SagaState>> ClaimAsync(string node, int most, CancellationToken cancel) => store.ClaimAsync(node, most, cancel);
         public ValueTask<IReadOnlyList<SagaState>> OwnedAsync(CancellationToken cancel) => store.OwnedAsync(cancel);
         public ValueTask<IReadOnlyDictionary<string, long>> OwnersAsync(IReadOnlyList<string> nodes, CancellationToken cancel) => store.OwnersAsync(nodes, cancel);
         public ValueTask ReleaseAsync(CancellationToken cancel) => store.ReleaseAsync(cancel);
         public ValueTask ForgetAsync(NodeLease node, CancellationToken cancel) => store.ForgetAsync(node, cancel);
-        public ValueTask<OwnedSaga?> FindOwnedAsync(SagaId id, CancellationToken cancel) => store.FindOwnedAsync(id, cancel);
+        public virtual ValueTask<OwnedSaga?> FindOwnedAsync(SagaId id, CancellationToken cancel) => store.FindOwnedAsync(id, cancel);
         public ValueTask WatchAsync(SagaId? saga, CancellationToken cancel) => store.WatchAsync(saga, cancel);
         public ValueTask DisposeAsync() => store.DisposeAsync();
+    }
+
+    /// <summary>A store that answers no commit and no look until the test says so, and tells when what it claimed is in the mailboxes.</summary>
+    private sealed class HeldStore(ISharedSagaStore store) : DeafStore(store)
+    {
+        private readonly TaskCompletionSource _committing = Later(), _finding = Later(), _adopted = Later(), _goOn = Later();
+        private int _claims;
+
+        public Task Committing => _committing.Task.WaitAsync(TimeSpan.FromSeconds(15));
+        public Task Finding => _finding.Task.WaitAsync(TimeSpan.FromSeconds(15));
+        public Task Adopted => _adopted.Task.WaitAsync(TimeSpan.FromSeconds(15));
+        public void GoOn() => _goOn.SetResult();
+
+        public override async ValueTask<ImmutableArray<CommitOutcome>> CommitAsync(IReadOnlyList<SagaCommit> commits, CancellationToken cancel)
+        {
+            _committing.TrySetResult();
+            await _goOn.Task.WaitAsync(TimeSpan.FromSeconds(20), cancel);
+            return await base.CommitAsync(commits, cancel);
+        }
+
+        public override async ValueTask<OwnedSaga?> FindOwnedAsync(SagaId id, CancellationToken cancel)
+        {
+            var found = await base.FindOwnedAsync(id, cancel);
+            _finding.TrySetResult();
+            await _goOn.Task.WaitAsync(TimeSpan.FromSeconds(20), cancel);
+            return found;
+        }
+
+        public override ValueTask<IReadOnlyList<SagaState>> ClaimAsync(string node, int most, CancellationToken cancel)
+        {
+            // It asks for more when it has handed on the first.
+            if (++_claims == 2) _adopted.TrySetResult();
+            return base.ClaimAsync(node, most, cancel);
+        }
+
+        private static TaskCompletionSource Later() => new(TaskCreationOptions.RunContinuationsAsynchronously);
     }
 
     private sealed class Node : IAsyncDisposable
@@ -334,10 +411,10 @@ public sealed class NodeTests : IAsyncDisposable
         private readonly ISharedSagaStore _store;
         private bool _stopped;
 
-        public Node(string name, ISharedSagaStore store)
+        public Node(string name, ISharedSagaStore store, int workers)
         {
             _store = store;
-            var options = new SagasOptions { Workers = 2, Node = name };
+            var options = new SagasOptions { Workers = workers, Node = name };
             Engine = new SagaEngine(new DefinitionCatalog([new Pair()], [], options.StuckAfter), store, Bus, Options.Create(options), Time, NullLogger<SagaEngine>.Instance);
         }
 

@@ -8,6 +8,7 @@ using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Http;
 using Sagas.Server;
+using Sagas.Tests.MassTransit;
 using Shouldly;
 using Xunit;
 
@@ -139,6 +140,59 @@ public sealed class ServerTests : IDisposable
         (await server.Http.PostAsJsonAsync(callback, new { outcome = "ok", result = new { score = 640 } })).StatusCode.ShouldBe(HttpStatusCode.OK);
         var end = await (await saga).Content.ReadFromJsonAsync<JsonElement>();
         (end.GetProperty("status").GetString(), end.GetProperty("result").GetRawText()).ShouldBe(("Completed", """{"score":640}"""));
+    }
+
+    [Fact]
+    public async Task With_RabbitMQ_a_definition_in_JSON_reaches_a_participant_in_Node_and_what_nobody_can_read_is_listed_and_replayed()
+    {
+        var (rabbit, name) = (await RabbitServer.SharedAsync(), $"seats-{Guid.NewGuid():N}"[..20]);
+        await using var node = await ServerProcess.StartAsync("node", [Path.Combine(AppContext.BaseDirectory, "participant.mjs"), $"{rabbit.Port}", name], "listening");
+        await using var server = await RunningProgram.StartAsync(How([("Sagas__RabbitMq__Url", rabbit.Url)], "--urls", "http://127.0.0.1:0", "--Sagas:Node", name), Banner);
+        server.Output.ShouldContain($"; RabbitMQ at {rabbit.Url};");
+        var definition = $$"""{ "name": "journey", "version": 1, "steps": [ { "name": "seat", "tcc": { "try": "bus:{{name}}/reserve", "confirm": "bus:{{name}}/reserve", "cancel": "bus:{{name}}/reserve" } } ], "result": "$.steps.seat.result.id" }""";
+        (await server.Http.PutAsync("/api/v1/definitions/journey", new StringContent(definition, Encoding.UTF8, "application/json"))).StatusCode.ShouldBe(HttpStatusCode.Created);
+        var ended = await (await server.Http.PostAsJsonAsync("/api/v1/definitions/journey/sagas?wait=30", new { flight = "LX8" })).Content.ReadFromJsonAsync<JsonElement>();
+        (ended.GetProperty("status").GetString(), ended.GetProperty("result").GetString()).ShouldBe(("Completed", "seat 1"));
+
+        var reason = new { reason = "The sender is mended." };
+        await rabbit.SendAsync($"sagas.replies.{name}", "no envelope");
+        var letter = await LetterAsync();
+        (letter.GetProperty("body").GetString(), letter.GetProperty("bytes").GetInt32()).ShouldBe(("no envelope", 11));
+        (await server.Http.GetStringAsync("/metrics")).ShouldContain($"sagas_dead_letters_total{{queue=\"sagas.replies.{name}\"}} 1");
+        var replay = $"/api/v1/deadletters/{letter.GetProperty("id").GetString()}/replay";
+        (await server.Http.PostAsJsonAsync(replay, new { })).StatusCode.ShouldBe(HttpStatusCode.BadRequest);
+        (await server.Http.PostAsJsonAsync(replay, reason)).StatusCode.ShouldBe(HttpStatusCode.Accepted);
+        (await server.Http.PostAsJsonAsync(replay, reason)).StatusCode.ShouldBe(HttpStatusCode.NotFound);
+        var again = await LetterAsync();      // it is still no envelope
+        (await server.Http.PostAsJsonAsync($"/api/v1/deadletters/{again.GetProperty("id").GetString()}/discard", reason)).StatusCode.ShouldBe(HttpStatusCode.Accepted);
+        (await OursAsync()).ShouldBeEmpty();
+
+        async Task<JsonElement[]> OursAsync() => [.. (await server.Http.GetFromJsonAsync<JsonElement>("/api/v1/deadletters?limit=500")).GetProperty("items").EnumerateArray()
+            .Where(one => one.GetProperty("queue").GetString() == $"sagas.replies.{name}")];
+
+        async Task<JsonElement> LetterAsync()
+        {
+            while (true)
+                if (await OursAsync() is [var one]) return one;
+        }
+    }
+
+    [Fact]
+    public async Task Without_its_RabbitMQ_it_takes_sagas_and_says_what_is_the_matter_and_no_password()
+    {
+        var url = $"amqp://ann:Open-Sesame-1@127.0.0.1:{Servers.FreePorts(1)[0]}";
+        await using var server = await RunningProgram.StartAsync(How([("Sagas__RabbitMq__Url", url)], "--urls", "http://127.0.0.1:0"), Banner);
+        var definition = """{ "name": "journey", "version": 1, "steps": [ { "name": "seat", "step": { "do": "bus:seats/reserve" }, "readOnly": true } ] }""";
+        (await server.Http.PutAsync("/api/v1/definitions/journey", new StringContent(definition, Encoding.UTF8, "application/json"))).StatusCode.ShouldBe(HttpStatusCode.Created);
+        (await server.Http.PostAsJsonAsync("/api/v1/definitions/journey/sagas", new { })).StatusCode.ShouldBe(HttpStatusCode.Accepted);
+        using var letters = await server.Http.GetAsync("/api/v1/deadletters");
+        letters.StatusCode.ShouldBe(HttpStatusCode.ServiceUnavailable);
+        var told = await letters.Content.ReadAsStringAsync();
+        told.ShouldContain("urn:sagas:bus-unavailable");
+        string? ready;
+        while ((ready = (await server.Http.GetFromJsonAsync<JsonElement>("/health/ready")).GetProperty("detail").GetString()) is null) await Task.Yield();
+        ready.ShouldContain("cannot be reached");
+        (told + ready + server.Output).ShouldNotContain("Open-Sesame");
     }
 
     public void Dispose() => Directory.Delete(_folder, recursive: true);

@@ -42,6 +42,10 @@ public sealed partial class SettingsTests
     [InlineData("Sagas:Http:PerHost", "0", "Sagas:Http:PerHost is '0'. Give a whole number from 1 to 65536.")]
     [InlineData("Sagas:AllowRemote", "yes", "Sagas:AllowRemote is 'yes'. Give true or false.")]
     [InlineData("Sagas:StuckAftr", "3", "Sagas:StuckAftr is '3', but there is no such setting. Is Sagas:StuckAfter meant?")]
+    [InlineData("Sagas:RabbitMq:Queues", "round", "Sagas:RabbitMq:Queues is 'round'. Give Quorum or Classic.")]
+    [InlineData("Sagas:RabbitMq:Prefetch", "0", "Sagas:RabbitMq:Prefetch is '0'. Give a whole number from 1 to 65535.")]
+    [InlineData("Sagas:RabbitMq:Heartbeat", "soon", "Sagas:RabbitMq:Heartbeat is 'soon'. Give a time longer than none")]
+    [InlineData("Sagas:RabbitMq:Urls", "amqp://ann:Open-Sesame-1@rabbit", "Sagas:RabbitMq:Urls is '***', but there is no such setting. Is Sagas:RabbitMq:Url meant?")]
     [InlineData("Sagas:Color", "red", "The settings are Sagas:AllowRemote, ")]
     public void A_bad_value_is_told_with_key_value_and_what_is_expected(string key, string value, string says) =>
         Settings.FaultsOf(Configured((key, value))).ShouldHaveSingleItem().ShouldContain(says);
@@ -51,7 +55,7 @@ public sealed partial class SettingsTests
 
     [Fact]
     public void Good_values_are_taken_in_any_case() =>
-        Settings.FaultsOf(Configured(("sagas:workers", "2"), ("Sagas:LazyFlush", "00:00:00.050"), ("Sagas:Http:AllowedHosts:0", "10.0.0.0/8"), ("Sagas:Journal:Path", "here"), ("Sagas:Retention", "1.00:00:00"), ("Urls", "x"))).ShouldBeEmpty();
+        Settings.FaultsOf(Configured(("sagas:workers", "2"), ("Sagas:LazyFlush", "00:00:00.050"), ("Sagas:Http:AllowedHosts:0", "10.0.0.0/8"), ("Sagas:Journal:Path", "here"), ("Sagas:Retention", "1.00:00:00"), ("Sagas:RabbitMq:Queues", "classic"), ("Sagas:RabbitMq:Hosts:0", "a"), ("Urls", "x"))).ShouldBeEmpty();
 
     [Fact]
     public void A_list_may_be_given_as_one_value_with_semicolons()

@@ -1,5 +1,25 @@
 namespace Sagas.Runtime;
 
+/// <summary>What a bus between processes tells of itself. None is registered where engine and participants share a process.</summary>
+public interface IBusMonitor
+{
+    /// <summary>What it is, such as <c>rabbitmq</c>.</summary>
+    string Name { get; }
+
+    /// <summary>Why nothing gets through, or late; null: all is well, as far as is known.</summary>
+    string? Fault { get; }
+
+    /// <summary>The queues of these participants and of this node's replies, those that are there.</summary>
+    /// <exception cref="BusUnavailableException">The bus does not answer.</exception>
+    Task<IReadOnlyList<BusQueue>> QueuesAsync(IEnumerable<string> participants, CancellationToken cancel);
+}
+
+/// <summary>A queue of a bus.</summary>
+/// <param name="Name">Its name on the bus.</param>
+/// <param name="Messages">Messages that wait to be delivered.</param>
+/// <param name="Consumers">Processes that hear on it; none: what is sent there waits.</param>
+public sealed record BusQueue(string Name, long Messages, long Consumers);
+
 /// <summary>Envelopes that could not be read, kept aside by a bus that can keep them. None is registered where the bus cannot.</summary>
 public interface IDeadLetters
 {

@@ -1,0 +1,4 @@
+using Sagas.Tests;
+using Xunit;
+
+[assembly: AssemblyFixture(typeof(Servers))]
