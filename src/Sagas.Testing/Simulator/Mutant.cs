@@ -56,8 +56,6 @@ internal enum Mutant
     OthersTimers,
     /// <summary>A node that stops gives up its lease before its last commits.</summary>
     ReleaseBeforeLastCommit,
-    /// <summary>A takeover claims all sagas and takes up half of them.</summary>
-    ClaimHalf,
     /// <summary>The sagas of a dead node stay with it.</summary>
     NobodyTakesOver,
 }

@@ -130,6 +130,24 @@ public sealed class ExplorerTests(ITestOutputHelper output)
         yield return ("a compensation is skipped when the do's reply was lost", "plain", "cancel", ExplorerMutant.None, (saga, state, happened, now) => Mend(state, Decider.Decide(saga, state, happened, now), (was, step, i) =>
             step.Status == StepStatus.Compensating && was.Status == StepStatus.Doing ? step with { Status = StepStatus.Compensated, InFlight = false, Due = null } : step));
         yield return ("steps are cancelled all at once, in no order", "row", "cancel", ExplorerMutant.None, (saga, state, happened, now) => SendAll(saga, Decider.Decide(saga, state, happened, now), SagaStatus.Compensating, StepStatus.Tried, StepStatus.Cancelling, Phase.Cancel));
+        yield return ("steps are cancelled in the order in which they were tried", "row", "cancel", ExplorerMutant.None, (saga, state, happened, now) =>
+        {
+            var decision = Decider.Decide(saga, state, happened, now);
+            var last = decision.State.Steps.Select((step, i) => (step, i)).LastOrDefault(one => one.step.Status == StepStatus.Cancelling && state.Steps[one.i].Status == StepStatus.Tried).i;
+            if (decision.State.Course != SagaStatus.Compensating || last == 0 || decision.State.Steps[0].Status != StepStatus.Tried) return decision;
+            var first = decision with { State = decision.State with { Steps = decision.State.Steps.SetItem(last, state.Steps[last]) }, Effects = [] };
+            return SendAll(saga, first with { State = first.State with { Steps = first.State.Steps.SetItem(0, state.Steps[0]) } }, SagaStatus.Compensating, StepStatus.Tried, StepStatus.Cancelling, Phase.Cancel, only: 0);
+        });
+        yield return ("confirms leave when the last try is sent", "row", "", ExplorerMutant.None, (saga, state, happened, now) =>
+        {
+            var decision = Decider.Decide(saga, state, happened, now);
+            if (decision.State.Course != SagaStatus.Running || !decision.State.Steps.All(step => step.Status is StepStatus.Trying or StepStatus.Tried)) return decision;
+            return SendAll(saga, decision with { State = decision.State with { Course = SagaStatus.Confirming, CommittedAt = now } }, SagaStatus.Confirming, StepStatus.Tried, StepStatus.Confirming, Phase.Confirm);
+        });
+        yield return ("a saga that has ended undone confirms on a late success", "pair", "duplicate cancel", ExplorerMutant.None, (saga, state, happened, now) =>
+            happened is SagaEvent.Replied { Phase: Phase.Try, Outcome: Outcome.Ok } && state is { Ended: true, Course: SagaStatus.Compensated }
+                ? SendAll(saga, new Decision(state with { Course = SagaStatus.Confirming, FinishedAt = null }, [], []), SagaStatus.Confirming, StepStatus.Cancelled, StepStatus.Confirming, Phase.Confirm)
+                : Decider.Decide(saga, state, happened, now));
         yield return ("the first success is taken for all", "pair", "", ExplorerMutant.None, (saga, state, happened, now) =>
         {
             var decision = Decider.Decide(saga, state, happened, now);
@@ -164,14 +182,14 @@ public sealed class ExplorerTests(ITestOutputHelper output)
         return decision with { State = decision.State with { Steps = steps }, Effects = [.. sends] };
     }
 
-    private static Decision SendAll(SagaDefinition saga, Decision decision, SagaStatus course, StepStatus from, StepStatus to, Phase phase)
+    private static Decision SendAll(SagaDefinition saga, Decision decision, SagaStatus course, StepStatus from, StepStatus to, Phase phase, int? only = null)
     {
         if (decision.State.Course != course) return decision;
         var effects = decision.Effects.ToBuilder();
         var steps = decision.State.Steps.ToBuilder();
         for (var i = 0; i < steps.Count; i++)
         {
-            if (steps[i].Status != from) continue;
+            if (steps[i].Status != from || (only ?? i) != i) continue;
             steps[i] = steps[i] with { Status = to, Attempt = 1, InFlight = true, Due = DateTimeOffset.UnixEpoch };
             effects.Add(new Effect.Send(saga.Steps[i].Name, saga.Steps[i].EndpointOf(phase)!, phase, 1, Payload.Null, DateTimeOffset.UnixEpoch));
         }
