@@ -17,7 +17,7 @@ namespace Sagas.Testing;
 /// <example><code>
 /// await using var test = new SagaTest([new BookTrip()], p => p.Add&lt;Seats&gt;("seats").Add&lt;Rooms&gt;("rooms"));
 /// var trip = await test.StartAsync("book-trip", new TripRequest(...));
-/// await test.Advance(TimeSpan.FromDays(3));
+/// await test.Advance(3.Days());
 /// trip.ShouldHaveCompleted();
 /// </code></example>
 public sealed class SagaTest : IAsyncDisposable

@@ -3,7 +3,8 @@ using Sagas.Participants;
 namespace Sagas.Testing.Simulator;
 
 // What the simulated world's customers buy. The definitions have every kind of step in every place that matters; the handlers are as the README asks
-// users to write theirs: an effect and its key are one write, and a second call under the same key finds it.
+// users to write theirs: an effect and its key are one write, and a second call under the same key finds it. A try may say no even then, since its cancel does
+// without the reservation; a do that took effect does not.
 
 internal sealed record Order(int Number);
 
@@ -128,6 +129,7 @@ internal sealed class Service(World world, Process process)
             if (faults.Strikes(Fault.HandlerError)) throw new IOException("It broke before it was done.");
             world.Audit.Done(context);
         }
+        else if (context.Phase == Phase.Try && !faults.Quiet && faults.Joins(Fault.RefusalAfterEffect)) throw new RefusedException("no", "Not this one any more.");
         if (faults.Strikes(Fault.CrashAfterEffect)) await world.CrashHereAsync(process, Fault.CrashAfterEffect);
         if (faults.Strikes(Fault.HandlerErrorAfterEffect)) throw new IOException("It was done and broke.");
     }

@@ -67,6 +67,8 @@ public enum Fault
     Pause,
     /// <summary>A handler says no.</summary>
     Refusal,
+    /// <summary>A handler that has taken effect is called again and says no.</summary>
+    RefusalAfterEffect,
     /// <summary>A handler says not now.</summary>
     Busy,
     /// <summary>A handler throws without effect.</summary>
@@ -151,6 +153,7 @@ internal sealed class Faults
         Fault.CrashAtDisk => 0.003,
         Fault.CrashBeforeEffect or Fault.CrashAfterEffect or Fault.CrashBeforeReply => 0.005,
         Fault.TornWrite or Fault.UnsyncedWritesLost or Fault.UnsyncedEntriesLost => 1,     // each crash
+        Fault.RefusalAfterEffect => 1,                                                     // each further call
         Fault.ShortWrite or Fault.WriteError or Fault.SyncError => 0.002,
         Fault.SlowDisk => 0.05,
         Fault.Refusal => 0.2,

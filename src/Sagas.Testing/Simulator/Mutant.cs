@@ -44,6 +44,8 @@ internal enum Mutant
     SkipSecondDone,
     /// <summary>The barrier does not note a refusal.</summary>
     SkipRefusal,
+    /// <summary>A participant does not say that a refusal, or a busy, is in doubt.</summary>
+    DoubtUntold,
     /// <summary>The barrier's journal acknowledges before the sync.</summary>
     BarrierBeforeSync,
 }

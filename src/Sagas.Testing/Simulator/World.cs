@@ -110,6 +110,7 @@ internal sealed class World
     public Task ReplyAsync(Process from, string queue, ReplyBatch batch)
     {
         if (!from.Alive) return Never;
+        if (Mutant == Mutant.DoubtUntold) batch = batch with { Items = [.. batch.Items.Select(item => item with { InDoubt = false })] };
         foreach (var item in batch.Items) Audit.Answered(item);
         return Bus.SendAsync(from, Node, queue, batch, arrived => Node.ReceiveAsync(arrived));
     }

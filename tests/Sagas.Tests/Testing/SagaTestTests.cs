@@ -40,7 +40,7 @@ public sealed class SagaTestTests : IDisposable
         trip.ShouldBe(SagaStatus.Confirming);
         await test.Advance(1.Seconds());
         trip.ShouldBeStuck("reserve-room");
-        await test.Advance(TimeSpan.FromDays(3));
+        await test.Advance(3.Days());
         trip.ShouldHaveCompleted();
     }
 

@@ -35,7 +35,7 @@ public class SimulatorTests(ITestOutputHelper output)
         var escaped = new List<Mutant>();
         foreach (var mutant in Enum.GetValues<Mutant>().Except([Mutant.None]))
         {
-            var caught = Simulation.Catch(mutant, sagas: 40, most: 200);
+            var caught = Simulation.Catch(mutant, sagas: 40, most: 400);
             output.WriteLine(caught is var (seeds, fault) ? $"{mutant,-24}{seeds,4} seeds  {fault}" : $"{mutant,-24}not caught");
             if (caught is null) escaped.Add(mutant);
         }
