@@ -351,10 +351,10 @@ public sealed class Referee : IAsyncDisposable
 
     private Task SettleAsync(CancellationToken cancel) => Task.Delay(Next(1000, 5000), cancel);
 
-    /// <summary>Returns when the node owns something, for else its end is nobody's loss.</summary>
+    /// <summary>Returns when the node owns some sagas, for else its end is nobody's loss.</summary>
     private async Task OwnsAsync(string node, CancellationToken cancel)
     {
-        for (var i = 0; i < 100 && (await OwnedAsync(node)).Count == 0; i++) await Task.Delay(50, cancel);
+        for (var i = 0; i < 100 && (await OwnedAsync(node)).Count < 5; i++) await Task.Delay(50, cancel);
     }
 
     private async Task<List<string>> OwnedAsync(string node)
