@@ -169,6 +169,8 @@ internal sealed class Processor
     {
         var (stored, owner) = await _engine.LoadAsync(mail.Id).ConfigureAwait(false);
         _live.TryGetValue(mail.Id, out var live);
+        // A start in doubt: what is stored, if anything is, may be another's.
+        if (live is { Durable: null } && _live.TryRemove(mail.Id, out _)) live = null;
         // The timers of another node's saga are that node's; what came in for it is decided here, and makes it this node's.
         var isTheirs = owner is not null && mail is (TimerMail or TakenMail or RecoveredMail);
         if (stored is { Ended: false } && !isTheirs && (live is not null || _engine.DefinitionOf(stored) is not null))
@@ -412,9 +414,14 @@ internal sealed class Processor
             if (stored is not { Ended: false }) return;
             live.LeaveBatch();
             _batch.Remove(live);
+            // Nobody has it in hand, though it is this node's: it was claimed a moment ago, or its start was stored and the answer lost.
+            if (owner is null && _engine.DefinitionOf(stored) is { } definition) Adopt(new RecoveredMail(stored, definition));
             return;
         }
+        var wasTheirs = live.TakenFrom is not null;
         live.Reset(stored, owner);
+        // It became this node's since it was read: what its owner before had sent may be lost with it.
+        if (wasTheirs && owner is null) Fold(live, new RecoveredMail(stored, live.Definition));
         foreach (var mail in live.Batch)
             if (owner is null || mail is not (TimerMail or RecoveredMail)) Fold(live, mail);
         if (owner is not null && live.Dirty) live.Hurry();
@@ -427,16 +434,21 @@ internal sealed class Processor
             request.Reply(new RequestResult(RequestOutcome.Busy, Problem: "The engine has as much work as it can hold. Repeat later."));
     }
 
+    private void Adopt(RecoveredMail mail)
+    {
+        var live = _live[mail.Id] = Live.FromStore(mail.Definition, mail.Saga);
+        Enter(live);
+        live.Join(mail);
+        Fold(live, mail);
+    }
+
     private void Doubt(Live live, StoreUnavailableException why)
     {
         foreach (var mail in live.Batch) Unanswered(mail, why);
-        if (live.Durable is null) _live.TryRemove(live.State.Id, out _);
-        else
-        {
-            live.Reset(live.Durable);
-            live.Doubtful = true;
-            _engine.Pump.Schedule(live.State.Id, _engine.Now + EngineParts.StoreRetryDelay);
-        }
+        // A start, too, may have been stored, and then it is this node's to go on with, whether it is repeated or not.
+        if (live.Durable is { } durable) live.Reset(durable);
+        live.Doubtful = true;
+        _engine.Pump.Schedule(live.State.Id, _engine.Now + EngineParts.StoreRetryDelay);
         live.LeaveBatch();
         _batch.Remove(live);
     }

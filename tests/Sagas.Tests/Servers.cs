@@ -5,7 +5,7 @@ using System.Net.Sockets;
 namespace Sagas.Tests;
 
 /// <summary>The real servers that tests share. Each starts when the first test asks for it, on free ports of 127.0.0.1, and ends with the tests.</summary>
-public sealed class Servers : IAsyncDisposable
+internal static class Servers
 {
     private static readonly Lock s_lock = new();
     private static readonly Dictionary<string, Task<IAsyncDisposable>> s_shared = [];
@@ -19,7 +19,8 @@ public sealed class Servers : IAsyncDisposable
         return (T)await server;
     }
 
-    public async ValueTask DisposeAsync()
+    /// <summary>Ends those that were started.</summary>
+    public static async ValueTask EndAsync()
     {
         Task<IAsyncDisposable>[] all;
         lock (s_lock) all = [.. s_shared.Values];

@@ -18,7 +18,7 @@ namespace Sagas.UnderFire;
 public sealed class Referee : IAsyncDisposable
 {
     private const int Rate = 25, AtOnce = 64, Partitions = 16;
-    private static readonly TimeSpan TakeoverLimit = TimeSpan.FromSeconds(10), Patience = TimeSpan.FromMinutes(2);
+    private static readonly TimeSpan TakeoverLimit = TimeSpan.FromSeconds(10), Patience = TimeSpan.FromMinutes(1);
     private readonly string _folder = Directory.CreateTempSubdirectory("sagas-under-fire-").FullName;
     private readonly Random _random;
     private readonly Action<string> _print;
@@ -184,7 +184,7 @@ public sealed class Referee : IAsyncDisposable
         {
             var (id, order) = NextOrder();
             await AcknowledgeAsync(id, order, cancel);
-            for (var i = 0; i < 8; i++)
+            for (var waiting = Stopwatch.GetTimestamp(); Stopwatch.GetElapsedTime(waiting) < TimeSpan.FromSeconds(10);)
             {
                 try
                 {
@@ -349,12 +349,12 @@ public sealed class Referee : IAsyncDisposable
         await SettleAsync(cancel);
     }
 
-    private Task SettleAsync(CancellationToken cancel) => Task.Delay(Next(500, 3000), cancel);
+    private Task SettleAsync(CancellationToken cancel) => Task.Delay(Next(1000, 5000), cancel);
 
-    /// <summary>Returns when the node owns something, for else its end is nobody's loss.</summary>
+    /// <summary>Returns when the node owns some sagas, for else its end is nobody's loss.</summary>
     private async Task OwnsAsync(string node, CancellationToken cancel)
     {
-        for (var i = 0; i < 100 && (await OwnedAsync(node)).Count == 0; i++) await Task.Delay(50, cancel);
+        for (var i = 0; i < 100 && (await OwnedAsync(node)).Count < 5; i++) await Task.Delay(50, cancel);
     }
 
     private async Task<List<string>> OwnedAsync(string node)
@@ -398,7 +398,11 @@ public sealed class Referee : IAsyncDisposable
             }
             await Task.Delay(100, cancel);
         }
-        foreach (var key in versions.Keys) Wrong($"{key} was not taken over from node {node} within a minute");
+        foreach (var (key, version) in versions)
+        {
+            Wrong($"{key} was not taken over from node {node} within a minute: version {version}, {string.Join(' ', await _look.GetDatabase().HashGetAsync(key, ["v", "o", "n"]))}");
+            await DumpAsync(key[(key.LastIndexOf(':') + 1)..], cancel);
+        }
         return takeovers;
     }
 
@@ -406,7 +410,7 @@ public sealed class Referee : IAsyncDisposable
     {
         Func<CancellationToken, Task>[] all =
         [
-            cancel => CutAsync(Fault.RedisAnswersCut, "node", "Redis", cancel), KillRabbitAsync, KillRedisAsync, cancel => CutAsync(Fault.RabbitAnswersCut, "", "RabbitMQ", cancel),
+            cancel => CutAsync(Fault.RedisAnswersCut, "node", "Redis", cancel), KillRedisAsync, KillRabbitAsync, cancel => CutAsync(Fault.RabbitAnswersCut, "", "RabbitMQ", cancel),
             cancel => CutAsync(Fault.RabbitRequestsCut, "", "RabbitMQ", cancel), cancel => CutAsync(Fault.RedisRequestsCut, "", "Redis", cancel),
             cancel => CutAsync(Fault.BothWaysCut, "", "", cancel), cancel => CutAsync(Fault.ConnectionSlow, "", "", cancel),
         ];
@@ -414,7 +418,7 @@ public sealed class Referee : IAsyncDisposable
         while (true) yield return Next(6) == 0 ? KillRabbitAsync : all[Next(all.Length)];
     }
 
-    private async Task WithServersAsync(Func<Task> harm, CancellationToken cancel)
+    private async Task WithServersAsync(bool isRestart, Func<Task> harm, CancellationToken cancel)
     {
         await _calm.WaitAsync(cancel);
         try
@@ -423,6 +427,7 @@ public sealed class Referee : IAsyncDisposable
             await harm();
             var over = Stopwatch.GetTimestamp();
             Note("harm to servers is over");
+            if (!isRestart) return;
             if (!await CanaryAsync(cancel)) Wrong($"after {Patience.TotalSeconds} s without harm to servers and connections no transfer has ended");
             Note($"work goes on {Stopwatch.GetElapsedTime(over)} later");
             if (Stopwatch.GetElapsedTime(over) is var recovery && recovery > _worstRecovery) _worstRecovery = recovery;
@@ -431,11 +436,11 @@ public sealed class Referee : IAsyncDisposable
         {
             Interlocked.Increment(ref _serverFaults);
             _calm.Release();
+            await Task.Delay(Next(200, 1500), cancel);
         }
-        await Task.Delay(Next(200, 1500), cancel);
     }
 
-    private Task KillRedisAsync(CancellationToken cancel) => WithServersAsync(async () =>
+    private Task KillRedisAsync(CancellationToken cancel) => WithServersAsync(isRestart: true, async () =>
     {
         Note("Redis is killed");
         await _redis.KillAsync();
@@ -444,7 +449,7 @@ public sealed class Referee : IAsyncDisposable
         await _redis.BeginAsync();
     }, cancel);
 
-    private Task KillRabbitAsync(CancellationToken cancel) => WithServersAsync(async () =>
+    private Task KillRabbitAsync(CancellationToken cancel) => WithServersAsync(isRestart: true, async () =>
     {
         Note("RabbitMQ is killed");
         await _rabbit.KillAsync();
@@ -453,7 +458,7 @@ public sealed class Referee : IAsyncDisposable
         await _rabbit.BeginAsync();
     }, cancel);
 
-    private Task CutAsync(Fault fault, string who, string server, CancellationToken cancel) => WithServersAsync(async () =>
+    private Task CutAsync(Fault fault, string who, string server, CancellationToken cancel) => WithServersAsync(isRestart: false, async () =>
     {
         var near = _proxies.Where(proxy => proxy.Name.StartsWith(who, StringComparison.Ordinal) && proxy.Name.EndsWith(server, StringComparison.Ordinal)).ToArray();
         var proxy = near[Next(near.Length)];
@@ -474,7 +479,7 @@ public sealed class Referee : IAsyncDisposable
         while (true)
             yield return async cancel =>
             {
-                await Task.Delay(Next(1000, 6000), cancel);
+                await Task.Delay(Next(2000, 8000), cancel);
                 var participant = _participants[Place.Participants[Next(Place.Participants.Length)]];
                 Note($"{participant.Name} is killed");
                 await participant.KillAsync();
@@ -535,6 +540,8 @@ public sealed class Referee : IAsyncDisposable
             if (Stopwatch.GetElapsedTime(began) > Patience)
             {
                 Wrong($"{unfinished} sagas have not ended after {Patience.TotalSeconds} s of peace");
+                var page = await _http["a"].GetFromJsonAsync<JsonElement>("/api/v1/sagas?limit=20&status=Running,Confirming,Compensating,Stuck", cancel);
+                foreach (var saga in page.GetProperty("items").EnumerateArray()) await DumpAsync(saga.GetProperty("id").GetString()!, cancel);
                 return;
             }
             await Task.Delay(200, cancel);
@@ -601,6 +608,21 @@ public sealed class Referee : IAsyncDisposable
         if (_wrongs.Count > 50) _print($"WRONG     and {_wrongs.Count - 50} more");
         _print(_wrongs.IsEmpty ? "All promises held." : $"{_wrongs.Count} wrongs.");
         return _wrongs.IsEmpty;
+    }
+
+    /// <summary>Leaves a saga and its history beside the logs.</summary>
+    private async Task DumpAsync(string id, CancellationToken cancel)
+    {
+        foreach (var what in new[] { "", "/history?limit=500" })
+        {
+            try
+            {
+                await File.AppendAllTextAsync(Path.Combine(_folder, id + ".json"), await _http[AnyNode()].GetStringAsync($"/api/v1/sagas/{id}{what}", cancel) + "\n", cancel);
+            }
+            catch (Exception e) when (IsNetwork(e, cancel))
+            {
+            }
+        }
     }
 
     private static TimeSpan Worst(IEnumerable<TimeSpan> times) => times.DefaultIfEmpty().Max();

@@ -84,6 +84,20 @@ public sealed class NodeTests : IAsyncDisposable
     }
 
     [Fact]
+    public async Task A_start_that_is_repeated_to_the_node_that_has_just_claimed_the_saga_does_not_leave_it_to_nobody()
+    {
+        var (a, b) = (await NodeAsync("a"), await NodeAsync("b"));
+        await a.StartAsync("p1");
+        await a.Bus.NextAsync(2);
+        // b has claimed it, and has not come to it yet.
+        (await b.ClaimAsync("a")).ShouldBe(1);
+        (await b.StartAsync("p1")).Outcome.ShouldBe(StartOutcome.Exists);
+        await b.ReplyAsync((await b.Bus.NextAsync(2)).Values);
+        await b.ReplyAsync((await b.Bus.NextAsync(2)).Values);
+        (await b.EndOfAsync("p1")).Status.ShouldBe(SagaStatus.Completed);
+    }
+
+    [Fact]
     public async Task A_stopping_node_hands_its_sagas_over_at_once()
     {
         var (a, b) = (await NodeAsync("a"), await NodeAsync("b"));
@@ -471,6 +485,8 @@ public sealed class NodeTests : IAsyncDisposable
         public async Task<SagaState> SagaAsync(string id) => (await Engine.FindAsync(new SagaId(id)))!;
 
         public async Task<SagaState> EndOfAsync(string id) => (await Engine.WaitAsync(new SagaId(id), TimeSpan.FromDays(1)).AsTask().WaitAsync(TimeSpan.FromSeconds(15)))!;
+
+        public async Task<int> ClaimAsync(string node) => (await _store.ClaimAsync(node, 10, default)).Count;
 
         public async Task<long> SagasOfAsync(string node) => (await Engine.NodesAsync()).SingleOrDefault(one => one.Id == node)?.Sagas ?? 0;
 

@@ -153,6 +153,18 @@ public class EngineTests
         await Should.ThrowAsync<StoreUnavailableException>(stage.StartAsync("row", "r1").AsTask());
         stage.Bus.IsQuiet.ShouldBeTrue("nothing may leave while the commit is in doubt");
         (await stage.StartAsync("row", "r1")).Outcome.ShouldBe(StartOutcome.Exists);
+        (await stage.Bus.NextAsync()).Step.ShouldBe("seat", "what is acknowledged goes on");
+    }
+
+    [Fact]
+    public async Task A_start_that_was_stored_and_not_answered_goes_on_whether_it_is_repeated_or_not()
+    {
+        await using var stage = await Stage.OpenAsync();
+        stage.Store.FailAfter = true;
+        await Should.ThrowAsync<StoreUnavailableException>(stage.StartAsync("row", "r1").AsTask());
+        await AdvanceUntilSentAsync(stage, TimeSpan.FromSeconds(3));
+        (await stage.Bus.NextAsync()).Saga.ShouldBe("r1");
+        (await stage.StartAsync("row", "r1")).Outcome.ShouldBe(StartOutcome.Exists);
     }
 
     [Fact]
