@@ -407,13 +407,24 @@ internal sealed class Processor
             // A start met an id in use: the saga in memory was never one. Other mail in the batch is for the stored saga.
             LetGo(live, stored);
             foreach (var mail in live.Batch)
-                if (mail is RequestMail request) request.Reply(Missing(request, stored));
+                if (stored is { Ended: false }) PostAgain(mail);
+                else if (mail is RequestMail request) request.Reply(Missing(request, stored));
+            if (stored is not { Ended: false }) return;
+            live.LeaveBatch();
+            _batch.Remove(live);
             return;
         }
         live.Reset(stored, owner);
         foreach (var mail in live.Batch)
             if (owner is null || mail is not (TimerMail or RecoveredMail)) Fold(live, mail);
         if (owner is not null && live.Dirty) live.Hurry();
+    }
+
+    /// <summary>Mail for the saga that is stored, which came with a start that was none.</summary>
+    private void PostAgain(Mail mail)
+    {
+        if (mail is EventMail && !TryPost(mail) && mail is RequestMail request)
+            request.Reply(new RequestResult(RequestOutcome.Busy, Problem: "The engine has as much work as it can hold. Repeat later."));
     }
 
     private void Doubt(Live live, StoreUnavailableException why)

@@ -143,6 +143,25 @@ public sealed class NodeTests : IAsyncDisposable
     }
 
     [Fact]
+    public async Task A_request_that_comes_in_one_batch_with_a_repeated_start_is_decided_on_the_stored_saga()
+    {
+        var a = await NodeAsync("a");
+        await a.StartAsync("p1");
+        // The second node's worker is held up in a commit, so that what comes meanwhile is one batch.
+        var store = new HeldStore(Store("b"));
+        var b = await NodeAsync("b", store, workers: 1);
+        var held = b.StartAsync("x1");
+        await store.Committing;
+        var again = b.StartAsync("p1");
+        var paused = b.Engine.RequestAsync(new SagaId("p1"), new SagaEvent.PauseRequested("wait", "ann"));
+        store.GoOn();
+        await held;
+        (await again).Outcome.ShouldBe(StartOutcome.Exists);
+        (await paused).Outcome.ShouldBe(RequestOutcome.Accepted);
+        (await a.SagaAsync("p1")).Paused.ShouldBeTrue();
+    }
+
+    [Fact]
     public async Task A_node_whose_saga_was_paused_elsewhere_resumes_it_though_it_knows_of_no_pause()
     {
         var (a, b) = (await NodeAsync("a", hears: false), await NodeAsync("b"));
