@@ -104,7 +104,10 @@ internal sealed class Faults
     private readonly double[] _chances = new double[Kinds];
     private readonly Random[] _dice;
 
-    public Faults(int seed, IReadOnlySet<Fault> without)
+    /// <param name="seed">The seed.</param>
+    /// <param name="without">Faults to leave out.</param>
+    /// <param name="always">Faults that are as likely as they can be: what only meets together is rare otherwise.</param>
+    public Faults(int seed, IReadOnlySet<Fault> without, params ReadOnlySpan<Fault> always)
     {
         // A die for each kind: leaving one kind out when a failing seed is shrunk does not change how the others fall.
         _dice = [.. Enumerable.Range(0, Kinds).Select(kind => new Random(HashCode(seed, kind)))];
@@ -113,7 +116,7 @@ internal sealed class Faults
             var dice = _dice[(int)fault];
             var has = dice.Next(2) == 0;
             var chance = Most(fault) * Math.Pow(10, -2 * dice.NextDouble());
-            _chances[(int)fault] = has && !without.Contains(fault) ? chance : 0;
+            _chances[(int)fault] = always.Contains(fault) ? Most(fault) : has && !without.Contains(fault) ? chance : 0;
         }
     }
 

@@ -15,7 +15,7 @@ internal sealed class World
     public World(int seed, int sagas, int nodes, IReadOnlySet<Fault> without, bool tellStory, Mutant mutant = Mutant.None)
     {
         (Seed, Sagas, Mutant) = (seed, sagas, mutant);
-        Faults = new Faults(seed, without);
+        Faults = mutant == Mutant.DoubtUntold ? new Faults(seed, without, Fault.Duplicate, Fault.HandlerErrorAfterEffect, Fault.RefusalAfterEffect) : new Faults(seed, without);
         Chance = new Random(seed);
         Scheduler = new Scheduler(seed ^ 0x5eed);
         Settings = new Settings(Chance);
