@@ -78,7 +78,7 @@ function Story({ lines, steps }: { lines: readonly Line[]; steps: readonly Defin
   return (
     <div className="story">
       <ol><li className="head2"><span>What happens</span></li>{lines.map((line, i) => <li key={i} className={i === lines.length - 1 ? 'hot' : ''}><span>{line.text}</span></li>)}</ol>
-      <div className="seq"><svg width={width} height={height + 30} viewBox={`0 0 ${width} ${height + 30}`} role="img" aria-label={`The same story as messages between ${columns.join(', ')}`}>
+      <div className="seq" tabIndex={0} role="group" aria-label="Messages"><svg width={width} height={height + 30} viewBox={`0 0 ${width} ${height + 30}`} role="img" aria-label={`The same story as messages between ${columns.join(', ')}`}>
         <path className="band" d={`M0 ${30 + height - rowHeight}h${width}v${rowHeight}H0z`} />
         {columns.map(name => <g key={name}><path className="life" d={`M${x(name)} 26V${height + 30}`} /><text x={x(name)} y={18} textAnchor="middle">{name}</text></g>)}
         {lines.map((line, i) => {
