@@ -17,6 +17,7 @@ export type Letters = Schemas['DeadLetters']
 export type DefinitionStep = Partial<Schemas['DefinitionStep']> & Pick<Schemas['DefinitionStep'], 'name' | 'kind' | 'after' | 'pivot' | 'readOnly'>
 export type Stats = Schemas['Stats']
 export type FailureGroup = Schemas['FailureGroup']
+export type Verification = Schemas['Verification']
 export type WaitingStep = Schemas['WaitingStep']
 export type Problem = Schemas['Problem']
 

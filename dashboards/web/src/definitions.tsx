@@ -1,5 +1,5 @@
 // What can be started: every definition with its graph, its versions, a form to start it, and the explorer's verdict.
-import { useMutation, useQuery } from '@tanstack/react-query'
+import { useQuery } from '@tanstack/react-query'
 import { useMemo, useState, type ReactNode } from 'react'
 import { api, ask, type ApiError, type Definition } from './api'
 import { useCounts, useDefinitions } from './data'
@@ -12,7 +12,7 @@ import { to, useRoute } from './route'
 import { shapes as shapesOf, type Shape } from './run'
 import { Head } from './shell'
 import { count, exact, isoDuration } from './time'
-import { Verification, verify } from './verify'
+import { useVerification, Verification } from './verify'
 
 export function Definitions({ name }: { name: string | undefined }) {
   return name === undefined ? <All /> : <One key={name} name={name} />
@@ -64,7 +64,7 @@ function One({ name }: { name: string }) {
     queryKey: ['definition', name, version], refetchInterval: 5000, queryFn: ({ signal }) => ask(api.GET('/api/v1/definitions/{name}', { params: { path: { name }, query: version === undefined ? {} : { version } }, signal })),
   })
   const [view, setView] = useState<View>('graph')
-  const verification = useMutation({ mutationFn: () => verify(name, data?.version) })
+  const verifying = useVerification(name, data?.version ?? 0)
   if (error && !data) return <><Head title={name} /><Trouble error={error as ApiError} again={() => void refetch()} /></>
   if (!data) return <><Head title={name} /><div className="loading">Loading…</div></>
   const participants = [...new Set(data.steps.map(participantOf).filter(Boolean))]
@@ -73,7 +73,7 @@ function One({ name }: { name: string }) {
     <>
       <Head title={name}><span className="flag">v{data.version}</span>{data.source !== 'code' && <span className="flag">JSON</span>}<span className="grow" />
         <Segments label="Drawn as" value={view} onChange={setView} options={[['graph', 'Graph'], ['json', 'JSON'], ['mermaid', 'Mermaid']]} />
-        <button type="button" className="btn" disabled={verification.isPending} onClick={() => verification.mutate()}><Icon name="shield" />{verification.isPending ? 'Verifying…' : 'Verify'}</button></Head>
+        <button type="button" className="btn" disabled={verifying.begunAt !== null} onClick={verifying.run}><Icon name="shield" />{verifying.begunAt !== null ? 'Verifying…' : 'Verify'}</button></Head>
       <dl className="facts">
         <div><dt>Steps</dt><dd>{data.steps.length} on {participants.length} participant{participants.length === 1 ? '' : 's'}</dd></div>
         <div><dt>Times out</dt><dd>{timeout === null ? 'never' : `after ${exact(timeout)}`}</dd></div>
@@ -85,7 +85,7 @@ function One({ name }: { name: string }) {
           <section className="card" aria-label="Graph"><header><h2>{view === 'graph' ? 'Graph' : view === 'json' ? 'JSON' : 'Mermaid'}</h2><span className="grow" />{view !== 'graph' && <Copy text={() => (view === 'json' ? JSON.stringify(data, null, 2) : document.getElementById('mermaid')?.textContent ?? '')} label="Copy" />}</header>
             {view === 'graph' ? <Drawing definition={data} /> : view === 'json' ? <Json value={data} label="The definition" /> : <Mermaid name={name} version={data.version} />}
           </section>
-          {(verification.data || verification.error) && <Verification name={name} version={data.version} verdict={verification.data} error={verification.error} steps={data.steps} />}
+          <Verification name={name} verifying={verifying} steps={data.steps} />
           <Steps definition={data} />
         </div>
         <div>

@@ -1,43 +1,68 @@
 // The explorer's verdict on a definition, and the story that breaks a promise when there is one: told in lines, and drawn as messages.
-import type { DefinitionStep } from './api'
+import { useMutation } from '@tanstack/react-query'
+import { useEffect, useRef } from 'react'
+import { api, ask, type DefinitionStep, type Verification as Verdict } from './api'
 import { participantOf } from './graph'
 import { Icon } from './icons'
-import { Copy, Trouble } from './parts'
-import { request } from './rest'
+import { Copy, Took, Trouble } from './parts'
 import type { Tone } from './run'
-import { count, duration } from './time'
+import { count, duration, now } from './time'
 
-export interface Line { text: string; from: string | null; to: string | null; step: string | null; phase: string | null }
-export interface Verdict { verdict: 'holds' | 'violated' | 'bounded'; states: number; transitions: number; seconds: number; bounds: unknown; counterexample: (Line | string)[] | null; violated?: string | null; promise?: string | null }
+type Line = Verdict['counterexample'][number]
 
-export const verify = (name: string, version: number | undefined) => request<Verdict>('POST', `/api/v1/definitions/${encodeURIComponent(name)}/verify${version === undefined ? '' : `?version=${version}`}`, {})
+export interface Verifying { version: number; begunAt: string | null; verdict: Verdict | undefined; error: Error | null; run: () => void; stop: () => void }
+
+/** One verification at a time of one version. Leaving the page or the version ends the request, and with it the server's search. */
+export function useVerification(name: string, version: number): Verifying {
+  const abort = useRef<AbortController | null>(null)
+  const { mutate, reset, data, error, isPending, submittedAt } = useMutation({
+    mutationFn: (signal: AbortSignal) => ask(api.POST('/api/v1/definitions/{name}/verify', { params: { path: { name }, query: { version } }, body: {}, signal })),
+  })
+  const stop = () => {
+    abort.current?.abort()
+    reset()
+  }
+  useEffect(() => () => {
+    abort.current?.abort()
+    reset()
+  }, [name, version, reset])
+  const run = () => {
+    abort.current = new AbortController()
+    mutate(abort.current.signal)
+  }
+  return { version, begunAt: isPending ? new Date(submittedAt + now() - Date.now()).toISOString() : null, verdict: data, error, run, stop }
+}
 
 const words = {
   holds: { tone: 'keep', icon: 'shield', head: 'Holds.', text: 'Every order of every event and fault within the bounds was tried; no promise breaks.' },
-  bounded: { tone: 'none', icon: 'unknown', head: 'Nothing found, but not all was tried.', text: 'The search ended at its bounds before every order was seen.' },
+  bounded: { tone: 'none', icon: 'unknown', head: 'No verdict: nothing is broken so far, but not all was tried.', text: 'The search met the time or the states that this server allows. Verify with lower bounds over REST or on the command line, or raise Sagas:Verify:TimeLimit and MaxStates.' },
   violated: { tone: 'fault', icon: 'failed', head: 'Violated.', text: 'This is the shortest story that breaks a promise.' },
 } as const
 
-export function Verification({ name, version, verdict, error, steps }: { name: string; version: number; verdict: Verdict | undefined; error: Error | null; steps: readonly DefinitionStep[] }) {
-  if (error || !verdict) return <section className="card" aria-label="Verification"><header><h2>Verification of v{version}</h2></header>{error && <div className="pad"><Trouble error={error} /></div>}</section>
-  const said = words[verdict.verdict]
-  const lines = (verdict.counterexample ?? []).map((line): Line => (typeof line === 'string' ? { text: line, from: null, to: null, step: null, phase: null } : line))
-  const promise = verdict.promise ?? verdict.violated
-  return (
-    <section className="card" aria-label="Verification">
-      <header><h2>Verification of v{version}</h2><small>{duration(verdict.seconds * 1000)}</small><span className="grow" /><small>{count(verdict.states)} states, {count(verdict.transitions)} transitions{boundsText(verdict.bounds)}</small></header>
-      <div className="verdict" data-p={said.tone} role="status"><Icon name={said.icon} /><div><h3><em>{said.head}</em> {promise ?? ''}</h3><p className="soft">{said.text}</p></div></div>
-      {lines.length > 0 && <Story lines={lines} steps={steps} />}
-      {lines.length > 0 && <div className="row pad"><span className="grow" /><Copy text={() => `# ${name} v${version}\n${lines.map((line, i) => `${i + 1}. ${line.text}`).join('\n')}\n`} label="Copy the story">Copy the story</Copy></div>}
+export function Verification({ name, verifying, steps }: { name: string; verifying: Verifying; steps: readonly DefinitionStep[] }) {
+  const { version, begunAt, verdict, error, stop } = verifying
+  if (begunAt !== null) return (
+    <section className="card" aria-label="Verification" aria-busy="true">
+      <header><h2>Verification of v{version}</h2><small><Took from={begunAt} to={null} /></small><span className="grow" /><button type="button" className="btn" onClick={stop}><Icon name="no" />Stop</button></header>
+      <progress aria-label="Verifying" />
+      <div className="calm" role="status"><Icon name="shield" />Trying every order of every event and fault: without retries, with losses and duplicates, with errors.</div>
     </section>
   )
-}
-
-function boundsText(bounds: unknown): string {
-  if (typeof bounds === 'string') return `; ${bounds}`
-  if (typeof bounds !== 'object' || bounds === null) return ''
-  const parts = Object.entries(bounds).filter(([, value]) => value !== null && value !== 0).map(([key, value]) => `${key} ${String(value)}`)
-  return parts.length === 0 ? '' : `; ${parts.join(', ')}`
+  if (!verdict) return error && <section className="card" aria-label="Verification"><header><h2>Verification of v{version}</h2></header><div className="pad"><Trouble error={error} again={verifying.run} /></div></section>
+  const said = words[verdict.verdict]
+  const lines = verdict.counterexample
+  return (
+    <section className="card" aria-label="Verification">
+      <header><h2>Verification of v{version}</h2><small>{duration(verdict.seconds * 1000)}</small><span className="grow" /><small>{count(verdict.states)} states, {count(verdict.transitions)} transitions</small></header>
+      <div className="verdict" data-p={said.tone} role="status"><Icon name={said.icon} /><div><h3><em>{said.head}</em> {verdict.promise ?? ''}</h3><p className="soft">{said.text}</p></div></div>
+      {lines.length > 0 && <Story lines={lines} steps={steps} />}
+      {lines.length > 0 && <div className="row pad"><span className="grow" /><Copy text={() => `# ${name} v${version}\n${lines.map((line, i) => `${i + 1}. ${line.text}`).join('\n')}\n`} label="Copy the story">Copy the story</Copy></div>}
+      <div className="scroll"><table className="cards">
+        <thead><tr><th>Bounds</th><th>Verdict</th><th className="num">States</th><th className="num">Transitions</th><th className="num">Depth</th></tr></thead>
+        <tbody>{verdict.runs.map(run => <tr key={run.bounds}><td className="runbounds">{run.bounds}</td><td>{run.verdict}</td><td className="num">{count(run.states)}</td><td className="num">{count(run.transitions)}</td><td className="num">{run.depth}</td></tr>)}</tbody>
+      </table></div>
+    </section>
+  )
 }
 
 const rowHeight = 36
@@ -53,7 +78,7 @@ function Story({ lines, steps }: { lines: readonly Line[]; steps: readonly Defin
   return (
     <div className="story">
       <ol><li className="head2"><span>What happens</span></li>{lines.map((line, i) => <li key={i} className={i === lines.length - 1 ? 'hot' : ''}><span>{line.text}</span></li>)}</ol>
-      <div className="seq"><svg width={width} height={height + 30} viewBox={`0 0 ${width} ${height + 30}`} role="img" aria-label={`The same story as messages between ${columns.join(', ')}`}>
+      <div className="seq" tabIndex={0} role="group" aria-label="Messages"><svg width={width} height={height + 30} viewBox={`0 0 ${width} ${height + 30}`} role="img" aria-label={`The same story as messages between ${columns.join(', ')}`}>
         <path className="band" d={`M0 ${30 + height - rowHeight}h${width}v${rowHeight}H0z`} />
         {columns.map(name => <g key={name}><path className="life" d={`M${x(name)} 26V${height + 30}`} /><text x={x(name)} y={18} textAnchor="middle">{name}</text></g>)}
         {lines.map((line, i) => {

@@ -194,6 +194,59 @@ public sealed partial class DashboardTests(Browser browser) : IClassFixture<Brow
         visit.Wrongs.ShouldBeEmpty();
     }
 
+    // ── Verified before it runs ─────────────────────────────────────────────────────────────────────────────────────────
+
+    [Fact]
+    public async Task A_verification_shows_that_it_runs_is_stopped_and_ends_with_a_verdict_and_its_bounds()
+    {
+        await using var visit = await browser.VisitAsync("#/definitions/book-trip");
+        var card = visit.Page.GetByRole(AriaRole.Region, new() { NameString = "Verification" });
+        // The first is held up on its way, so that it surely still runs when it is stopped.
+        var stopped = new TaskCompletionSource<string>();
+        visit.Page.RequestFailed += (_, request) => stopped.TrySetResult(request.Url);
+        await visit.Page.RouteAsync(new Regex("/verify"), _ => Task.CompletedTask);
+        await visit.Button("Verify").ClickAsync();
+        await Expect(card).ToContainTextAsync("Trying every order of every event and fault");
+        await Expect(visit.Button("Verifying…")).ToBeDisabledAsync();
+        await card.GetByRole(AriaRole.Button, new() { NameString = "Stop" }).ClickAsync();
+        await Expect(card).ToHaveCountAsync(0);
+        (await stopped.Task.WaitAsync(TimeSpan.FromSeconds(30))).ShouldEndWith("/api/v1/definitions/book-trip/verify?version=1");
+
+        // The second is the server's own. On a slow machine it meets its time limit, and says that.
+        await visit.Page.UnrouteAllAsync();
+        await visit.Button("Verify").ClickAsync();
+        await Expect(card.GetByRole(AriaRole.Table)).ToContainTextAsync("2 attempts, 1 crashes, 1 duplicates, 1 drops", new() { Timeout = 90_000 });
+        await Expect(card).ToContainTextAsync(new Regex("Holds|No verdict"));
+        await Expect(card.Locator("tbody tr")).ToHaveCountAsync(3);
+        await ShouldBeAccessibleAsync(visit.Page, "verdict");
+        visit.Wrongs.ShouldBeEmpty();
+    }
+
+    [Theory]
+    [InlineData(1280, false)]
+    [InlineData(390, true)]
+    public async Task A_counterexample_is_a_story_to_read(int width, bool dark)
+    {
+        // This engine keeps its promises: the story is the explorer's, about a promise that nobody made.
+        var saga = SagaDefinition.Of(new global::Trip.BookTrip());
+        var found = Explorer.Explore(saga, new ExplorerBounds { Crashes = 0, Duplicates = 0, Drops = 0 }, [new("The money is never given back.", effect => effect("hold-money") != StepEffect.Undone)]);
+        var body = JsonSerializer.Serialize(new
+        {
+            verdict = "violated", states = found.States, transitions = found.Transitions, seconds = 0.2, bounds = found.Bounds.ToString(), promise = found.Violation,
+            runs = new[] { new { verdict = "violated", bounds = found.Bounds.ToString(), states = found.States, transitions = found.Transitions, depth = found.Depth } },
+            counterexample = found.Counterexample.Select(line => new { text = line.Text, from = line.From, to = line.To, step = line.Step, phase = line.Phase?.ToString().ToLowerInvariant() }),
+        });
+        await using var visit = await browser.VisitAsync("#/definitions/book-trip", width, dark: dark);
+        await visit.Page.RouteAsync(new Regex("/verify"), route => route.FulfillAsync(new() { ContentType = "application/json", Body = body }));
+        await visit.Button("Verify").ClickAsync();
+        var card = visit.Page.GetByRole(AriaRole.Region, new() { NameString = "Verification" });
+        await Expect(card).ToContainTextAsync("Violated. The money is never given back.");
+        foreach (var line in found.Counterexample) await Expect(card.GetByRole(AriaRole.List)).ToContainTextAsync(line.Text);
+        (await visit.Page.EvaluateAsync<int>("document.documentElement.scrollWidth")).ShouldBeLessThanOrEqualTo(width);
+        await ShouldBeAccessibleAsync(visit.Page, "counterexample");
+        visit.Wrongs.ShouldBeEmpty();
+    }
+
     // ── Keys, themes, sizes ─────────────────────────────────────────────────────────────────────────────────────────────
 
     [Fact]
