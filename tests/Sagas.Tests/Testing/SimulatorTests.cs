@@ -23,7 +23,7 @@ public class SimulatorTests(ITestOutputHelper output)
     [Fact]
     public void The_same_seed_is_the_same_world_event_for_event_and_every_kind_of_fault_strikes()
     {
-        var report = Simulation.Run(new SimulationOptions { Seed = 1, Seeds = 40, Sagas = 40, Twice = true });
+        var report = Simulation.Run(new SimulationOptions { Seed = 1, Seeds = 60, Sagas = 40, Twice = true });
         output.WriteLine(report.ToString());
         report.Failure.ShouldBeNull();
         report.Hits.Where(hit => hit.Value == 0).Select(hit => hit.Key).ShouldBeEmpty();
