@@ -180,12 +180,14 @@ public sealed class Demo : IDisposable
                 if (answer.StatusCode is not (HttpStatusCode.Accepted or HttpStatusCode.TooManyRequests or HttpStatusCode.ServiceUnavailable))
                     throw new InvalidOperationException($"The engine did not take {id}: {await answer.Content.ReadAsStringAsync(_stop.Token)}");
             }
-            catch (HttpRequestException)
+            catch (Exception e) when (IsAway(e))
             {
                 // The engine was killed; it will be back.
             }
         }
     }
+
+    private bool IsAway(Exception e) => e is HttpRequestException || e is OperationCanceledException && !_stop.IsCancellationRequested;
 
     /// <summary>Some order or other. One in ten is for a unicorn, one in ten of somebody who is broke, and one in ten is to go to Atlantis.</summary>
     private static Order Any(int number, Random random)
@@ -241,22 +243,35 @@ public sealed class Demo : IDisposable
     {
         for (var patience = Stopwatch.StartNew(); ; await Task.Delay(TimeSpan.FromMilliseconds(200), _stop.Token))
         {
-            var (completed, open, cursor) = (new HashSet<string>(), 0, (string?)null);
-            do
+            try
             {
-                var page = await _http.GetFromJsonAsync<JsonElement>($"/api/v1/sagas?limit=500{(cursor is null ? "" : "&cursor=" + Uri.EscapeDataString(cursor))}", _stop.Token);
-                foreach (var saga in page.GetProperty("items").EnumerateArray())
-                {
-                    var status = saga.GetProperty("status").GetString();
-                    if (status == "Completed") completed.Add(saga.GetProperty("id").GetString()!);
-                    else if (status != "Compensated") open++;
-                }
-                cursor = page.GetProperty("next").GetString();
+                var (completed, open) = await ListAsync();
+                if (open == 0) return completed;
+                if (patience.Elapsed > TimeSpan.FromSeconds(90)) throw new TimeoutException($"{open} orders have not ended after 90 s. Look at them in the dashboard.");
             }
-            while (cursor is not null);
-            if (open == 0) return completed;
-            if (patience.Elapsed > TimeSpan.FromSeconds(90)) throw new TimeoutException($"{open} orders have not ended after 90 s. Look at them in the dashboard.");
+            catch (Exception e) when (IsAway(e) && patience.Elapsed < TimeSpan.FromSeconds(90))
+            {
+                // As above.
+            }
         }
+    }
+
+    private async Task<(HashSet<string> Completed, int Open)> ListAsync()
+    {
+        var (completed, open, cursor) = (new HashSet<string>(), 0, (string?)null);
+        do
+        {
+            var page = await _http.GetFromJsonAsync<JsonElement>($"/api/v1/sagas?limit=500{(cursor is null ? "" : "&cursor=" + Uri.EscapeDataString(cursor))}", _stop.Token);
+            foreach (var saga in page.GetProperty("items").EnumerateArray())
+            {
+                var status = saga.GetProperty("status").GetString();
+                if (status == "Completed") completed.Add(saga.GetProperty("id").GetString()!);
+                else if (status != "Compensated") open++;
+            }
+            cursor = page.GetProperty("next").GetString();
+        }
+        while (cursor is not null);
+        return (completed, open);
     }
 
     private async Task StopAskedAsync()

@@ -60,3 +60,44 @@ internal static class Background
         return turn.Task;
     }
 }
+
+/// <summary>Lets one in at a time, in order. Unlike a semaphore, which has who waits go on upon the thread pool, this one keeps to the clock's order.</summary>
+internal sealed class Gate(TimeProvider time)
+{
+    private readonly Lock _lock = new();
+    private readonly Queue<TaskCompletionSource> _waiting = new();
+    private bool _taken;
+
+    public bool IsTaken { get { lock (_lock) return _taken; } }
+
+    public async Task EnterAsync(CancellationToken cancel = default)
+    {
+        TaskCompletionSource turn;
+        lock (_lock)
+        {
+            if (!_taken)
+            {
+                _taken = true;
+                return;
+            }
+            _waiting.Enqueue(turn = new TaskCompletionSource(time.Continuations()));
+        }
+        using (cancel.UnsafeRegister(static (turn, token) => ((TaskCompletionSource)turn!).TrySetCanceled(token), turn)) await turn.Task.ConfigureAwait(false);
+    }
+
+    public void Leave()
+    {
+        while (true)
+        {
+            TaskCompletionSource? next;
+            lock (_lock)
+                if (!_waiting.TryDequeue(out next))
+                {
+                    _taken = false;
+                    return;
+                }
+            // One who no longer waits is passed over.
+            if (next.TrySetResult()) return;
+        }
+    }
+}

@@ -397,7 +397,11 @@ internal sealed class Processor
         }
         live.Fresh = true;
         if (!isConflict && stored?.Version == live.Durable!.Version) return;
-        foreach (var start in live.Batch.OfType<StartMail>()) start.Reply(Existing(start, stored!));
+        foreach (var start in live.Batch.OfType<StartMail>())
+        {
+            if (stored is not null) start.Reply(Existing(start, stored));
+            else start.Fail(new StoreUnavailableException($"Saga '{start.Id}' was stored, and the store has lost it. Repeat the start."));
+        }
         if (stored is null or { Ended: true } || live.Durable is null)
         {
             // A start met an id in use: the saga in memory was never one. Other mail in the batch is for the stored saga.

@@ -2415,6 +2415,106 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/definitions/{name}/verify": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Try every order of every event and fault within bounds */
+        post: {
+            parameters: {
+                query?: {
+                    /** @description The definition's version. Default: the newest. */
+                    version?: number;
+                };
+                header?: never;
+                path: {
+                    /** @description The definition's name. */
+                    name: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["VerifyBounds"];
+                };
+            };
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Verification"];
+                    };
+                };
+                /** @description Something in the request does not fit; `detail` names it. */
+                400: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Not there. */
+                404: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Over 256 KiB (a definition: 1 MiB, a batch: 16 MiB). */
+                413: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Not JSON. */
+                415: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The engine is full; see Retry-After. */
+                429: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Any other error. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/stats": {
         parameters: {
             query?: never;
@@ -3918,6 +4018,43 @@ export interface components {
         };
         Matched: {
             matched: number;
+        };
+        VerifyBounds: {
+            attempts?: number;
+            crashes?: number;
+            duplicates?: number;
+            drops?: number;
+            takeovers?: number;
+            pauses?: number;
+            cancel?: boolean;
+            errors?: boolean;
+            busy?: boolean;
+            maxStates?: number;
+        };
+        Verification: {
+            /** @enum {string} */
+            verdict: "holds" | "violated" | "bounded";
+            states: number;
+            transitions: number;
+            seconds: number;
+            bounds: string;
+            promise: string | null;
+            runs: {
+                /** @enum {string} */
+                verdict: "holds" | "violated" | "bounded";
+                bounds: string;
+                states: number;
+                transitions: number;
+                depth: number;
+            }[];
+            counterexample: {
+                text: string;
+                from: string;
+                to: string;
+                step: string | null;
+                /** @enum {string|null} */
+                phase: "try" | "confirm" | "cancel" | "do" | "compensate" | "check" | null;
+            }[];
         };
         Resolve: {
             /** @enum {string} */

@@ -41,6 +41,7 @@ public sealed partial class JournalStore : ISagaStore
         ArgumentNullException.ThrowIfNull(options);
         ArgumentNullException.ThrowIfNull(time);
         (_options, _time, _files, _log) = (options, time, files, log ?? NullLogger.Instance);
+        _keeping = new Gate(time);
         _retention = new Retention(retention, time, HousekeepAsync,
             error => _log.LogError(error, "Making room in the journal in {Directory} failed; it is tried again in a minute.", _options.Path));
     }

@@ -1,4 +1,5 @@
 using System.Text;
+using Sagas.Journal;
 
 namespace Sagas.Runtime;
 
@@ -10,7 +11,7 @@ public sealed partial class JournalStore
 {
     readonly SortedDictionary<(string Name, int Version), StoredDefinition> _definitions = new(StoredDefinitions.Order);
     readonly KeptOperations _operations = new();
-    readonly SemaphoreSlim _keeping = new(1);
+    readonly Gate _keeping;
 
     /// <inheritdoc/>
     public async ValueTask<DefinitionOutcome> SaveDefinitionAsync(StoredDefinition definition, CancellationToken cancel)
@@ -46,7 +47,7 @@ public sealed partial class JournalStore
     async ValueTask<bool> KeepAsync(Action<RecordBuffer> write, string what, Func<bool> fits_NeedsLock, Action show_NeedsLock, CancellationToken cancel)
     {
         // One at a time: what is shown is durable, and of two that differ the second sees the first.
-        await _keeping.WaitAsync(cancel).ConfigureAwait(false);
+        await _keeping.EnterAsync(cancel).ConfigureAwait(false);
         try
         {
             using var buffer = new RecordBuffer();
@@ -77,7 +78,7 @@ public sealed partial class JournalStore
         }
         finally
         {
-            _keeping.Release();
+            _keeping.Leave();
         }
     }
 

@@ -5,7 +5,7 @@ namespace Sagas.Runtime;
 /// <summary>How long finished sagas are kept, and the clock that has a store look for those to forget: once a minute, one look at a time.</summary>
 sealed class Retention(TimeSpan keep, TimeProvider time, Func<Task> look, Action<Exception>? failed = null) : IAsyncDisposable
 {
-    readonly SemaphoreSlim _one = new(1, 1);
+    readonly Gate _one = new(time);
     ITimer? _timer;
     bool _closed;
 
@@ -24,29 +24,29 @@ sealed class Retention(TimeSpan keep, TimeProvider time, Func<Task> look, Action
     /// <summary>Looks now, after a look that is under way.</summary>
     public async Task LookAsync()
     {
-        await _one.WaitAsync().ConfigureAwait(false);
+        await _one.EnterAsync().ConfigureAwait(false);
         try
         {
             if (!_closed) await look().ConfigureAwait(false);
         }
         finally
         {
-            _one.Release();
+            _one.Leave();
         }
     }
 
     public async ValueTask DisposeAsync()
     {
         if (_timer is not null) await _timer.DisposeAsync().ConfigureAwait(false);
-        await _one.WaitAsync().ConfigureAwait(false);
+        await _one.EnterAsync().ConfigureAwait(false);
         _closed = true;
-        _one.Release();
+        _one.Leave();
     }
 
     async Task TickAsync()
     {
         // A look that is still under way is not waited for by ever more timers.
-        if (_one.CurrentCount == 0) return;
+        if (_one.IsTaken) return;
         try
         {
             await time.Run(LookAsync).ConfigureAwait(false);

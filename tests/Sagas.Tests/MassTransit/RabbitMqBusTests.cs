@@ -54,6 +54,22 @@ public sealed class RabbitMqBusTests
     }
 
     [Fact]
+    public async Task A_queue_that_somebody_deletes_is_made_again_and_what_was_sent_to_it_is_not_lost()
+    {
+        var (rabbit, name) = (await RabbitServer.SharedAsync(), Name());
+        await using var engine = await Station.EngineAsync(rabbit.Url, name, attempt: TimeSpan.FromMinutes(1));
+        await engine.StartAsync(1);
+        await rabbit.HoldsAsync($"sagas.{name}");
+        await rabbit.DeleteAsync($"sagas.{name}");
+        var sagas = await engine.StartAsync(10);              // returned by RabbitMQ, since nothing takes it, and sent again
+        await rabbit.HoldsAsync($"sagas.{name}");
+        await using var seats = await Station.ParticipantAsync(rabbit.Url, name);
+        await engine.EndAsync(sagas);
+        await rabbit.DeleteAsync($"sagas.{name}");            // under the participant's hands
+        await engine.RunAsync(10);
+    }
+
+    [Fact]
     public async Task What_a_stopped_participant_leaves_another_takes_at_once()
     {
         var (rabbit, name) = (await RabbitServer.SharedAsync(), Name());

@@ -133,6 +133,14 @@ internal sealed class RabbitServer : IAsyncDisposable
         }
     }
 
+    /// <summary>Deletes a queue and what is in it.</summary>
+    public async Task DeleteAsync(string queue)
+    {
+        await using var connection = await new ConnectionFactory { Uri = new Uri(Url) }.CreateConnectionAsync();
+        await using var channel = await connection.CreateChannelAsync();
+        await channel.QueueDeleteAsync(queue, ifUnused: false, ifEmpty: false);
+    }
+
     /// <summary>Takes the first message of a queue so many times and gives it back, as consumers do that crash over it.</summary>
     public async Task TakeAndGiveBackAsync(string queue, int times)
     {

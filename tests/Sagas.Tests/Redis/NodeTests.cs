@@ -322,6 +322,21 @@ public sealed class NodeTests : IAsyncDisposable
         await ShouldBeSoundAsync(a, "p1");
     }
 
+    [Fact]
+    public async Task A_start_that_is_repeated_after_the_store_has_lost_its_saga_is_to_be_repeated_and_starts_it_anew()
+    {
+        var a = await NodeAsync("a");
+        await a.StartAsync("p1");
+        await a.Bus.NextAsync(2);
+        await LoseAsync("p1");
+        (await Should.ThrowAsync<StoreUnavailableException>(() => a.StartAsync("p1").AsTask().WaitAsync(TimeSpan.FromSeconds(15)))).Message.ShouldContain("'p1'");
+        (await a.StartAsync("p1")).Outcome.ShouldBe(StartOutcome.Started);
+        await a.ReplyAsync((await a.Bus.NextAsync(2)).Values);
+        await a.ReplyAsync((await a.Bus.NextAsync(2)).Values);
+        (await a.EndOfAsync("p1")).Status.ShouldBe(SagaStatus.Completed);
+        await ShouldBeSoundAsync(a, "p1");
+    }
+
     private static async Task ShouldBeSoundAsync(Node node, string id)
     {
         var saga = await node.SagaAsync(id);
@@ -349,6 +364,13 @@ public sealed class NodeTests : IAsyncDisposable
 
     /// <summary>What time does when a node does nothing.</summary>
     private async Task DieAsync(string node) => (await RedisServer.SharedAsync()).Cli("zadd", $"{{{_prefix}:nodes}}:leases", "1", node);
+
+    /// <summary>What a failover does to a write that had not reached the replica.</summary>
+    private async Task LoseAsync(string id)
+    {
+        var server = await RedisServer.SharedAsync();
+        for (var partition = 0; partition < 16; partition++) server.Cli("del", $"{{{_prefix}:{partition}}}:saga:{id}", $"{{{_prefix}:{partition}}}:history:{id}");
+    }
 
     private async Task<bool> WatchedAsync(string id)
     {
