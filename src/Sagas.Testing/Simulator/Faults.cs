@@ -161,7 +161,7 @@ internal sealed class Faults
         Fault.CrashBeforeCommit or Fault.CrashAfterCommit or Fault.CrashAfterDispatch => 0.005,
         Fault.CrashInRecovery => 0.02,                                                     // each call to the disk while opening
         Fault.CrashAfterRecovery => 0.3,
-        Fault.CrashInTakeover => 1,                                                        // each claim that brings sagas
+        Fault.CrashInTakeover => 5,                                                        // each claim, of which there are few
         Fault.StoreLate => 0.01,                                                           // each request
         Fault.NewsLost => 0.5,
         Fault.NodeLost or Fault.Restart => 0.05,                                           // each node, each second

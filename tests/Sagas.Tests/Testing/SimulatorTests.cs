@@ -23,12 +23,12 @@ public class SimulatorTests(ITestOutputHelper output)
     [Fact]
     public void The_same_seed_is_the_same_world_event_for_event_and_every_kind_of_fault_strikes()
     {
-        var report = Simulation.Run(new SimulationOptions { Seed = 1, Seeds = 40, Sagas = 40, Twice = true });
+        var report = Simulation.Run(new SimulationOptions { Seed = 1, Seeds = 60, Sagas = 40, Twice = true });
         output.WriteLine(report.ToString());
         report.Failure.ShouldBeNull();
         var hits = new Dictionary<Fault, long>(report.Hits);
         // What is rare may need some more: another change to the engine makes other worlds of the same seeds.
-        for (var seed = 41; seed < 241 && hits.ContainsValue(0); seed += 20)
+        for (var seed = 61; seed < 261 && hits.ContainsValue(0); seed += 20)
         {
             report = Simulation.Run(new SimulationOptions { Seed = seed, Seeds = 20, Sagas = 40 });
             report.Failure.ShouldBeNull();
