@@ -232,7 +232,15 @@ internal sealed class Nodes : INodeListener
         if (_reread)
         {
             _reread = false;
-            foreach (var saga in await _store.OwnedAsync(cancel).ConfigureAwait(false)) await AdoptAsync(saga, cancel).ConfigureAwait(false);
+            try
+            {
+                foreach (var saga in await _store.OwnedAsync(cancel).ConfigureAwait(false)) await AdoptAsync(saga, cancel).ConfigureAwait(false);
+            }
+            catch
+            {
+                _reread = true;
+                throw;
+            }
         }
         foreach (var node in nodes)
         {

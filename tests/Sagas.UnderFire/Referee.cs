@@ -400,7 +400,7 @@ public sealed class Referee : IAsyncDisposable
         }
         foreach (var (key, version) in versions)
         {
-            Wrong($"{key} was not taken over from node {node} within a minute: version {version}, {string.Join(' ', await _look.GetDatabase().HashGetAsync(key, ["v", "o", "n"]))}");
+            Wrong($"{key} was not taken over from node {node} within a minute: it is still at version {version}");
             await DumpAsync(key[(key.LastIndexOf(':') + 1)..], cancel);
         }
         return takeovers;

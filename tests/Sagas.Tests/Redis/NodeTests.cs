@@ -98,6 +98,27 @@ public sealed class NodeTests : IAsyncDisposable
     }
 
     [Fact]
+    public async Task What_was_claimed_and_never_heard_of_is_found_though_the_store_is_away_for_longer()
+    {
+        var failing = new DeafStore(Store("b"));
+        var (a, b) = (await NodeAsync("a"), await NodeAsync("b", failing));
+        await a.StartAsync("p1");
+        await a.Bus.NextAsync(2);
+        await DieAsync("a");
+        // The claim is carried out, its answer is lost, and so is the first look at what is this node's now.
+        (failing.LosesClaims, failing.FailsOwned) = (1, 1);
+        for (var turn = 0; turn < 3; turn++)
+        {
+            var renewals = failing.Renewals;
+            b.Time.Advance(Lease / 5);
+            await Eventually.TrueAsync(() => failing.Renewals > renewals);
+        }
+        await b.ReplyAsync((await b.Bus.NextAsync(2)).Values);
+        await b.ReplyAsync((await b.Bus.NextAsync(2)).Values);
+        (await b.EndOfAsync("p1")).Status.ShouldBe(SagaStatus.Completed);
+    }
+
+    [Fact]
     public async Task A_stopping_node_hands_its_sagas_over_at_once()
     {
         var (a, b) = (await NodeAsync("a"), await NodeAsync("b"));
@@ -393,9 +414,19 @@ public sealed class NodeTests : IAsyncDisposable
             && server.Cli("exists", $"{{{_prefix}:0}}:await") == "1";
     }
 
-    /// <summary>A store whose node hears nothing of the others: it was paused, or messages were lost.</summary>
+    /// <summary>A store whose node hears nothing of the others: it was paused, or messages were lost. It can lose the answers of claims, and fail.</summary>
     private class DeafStore(ISharedSagaStore store) : ISharedSagaStore
     {
+        private int _renewals;
+
+        /// <summary>So many claims are carried out and not answered.</summary>
+        public int LosesClaims { get; set; }
+
+        /// <summary>So many times it cannot say what the node owns.</summary>
+        public int FailsOwned { get; set; }
+
+        public int Renewals => Volatile.Read(ref _renewals);
+
         public string Node => store.Node;
         public TimeSpan Lease => store.Lease;
         public StoreHealth Health => store.Health;
@@ -414,9 +445,20 @@ public sealed class NodeTests : IAsyncDisposable
         public ValueTask<IReadOnlyList<StoredDefinition>> DefinitionsAsync(CancellationToken cancel) => store.DefinitionsAsync(cancel);
         public ValueTask<bool> SaveOperationAsync(Operation operation, CancellationToken cancel) => store.SaveOperationAsync(operation, cancel);
         public ValueTask<IReadOnlyList<Operation>> OperationsAsync(CancellationToken cancel) => store.OperationsAsync(cancel);
-        public ValueTask<IReadOnlyList<NodeLease>> RenewAsync(CancellationToken cancel) => store.RenewAsync(cancel);
-        public virtual ValueTask<IReadOnlyList<SagaState>> ClaimAsync(string node, int most, CancellationToken cancel) => store.ClaimAsync(node, most, cancel);
-        public ValueTask<IReadOnlyList<SagaState>> OwnedAsync(CancellationToken cancel) => store.OwnedAsync(cancel);
+        public ValueTask<IReadOnlyList<NodeLease>> RenewAsync(CancellationToken cancel)
+        {
+            Interlocked.Increment(ref _renewals);
+            return store.RenewAsync(cancel);
+        }
+
+        public virtual async ValueTask<IReadOnlyList<SagaState>> ClaimAsync(string node, int most, CancellationToken cancel)
+        {
+            var claimed = await store.ClaimAsync(node, most, cancel);
+            return LosesClaims-- > 0 ? throw new StoreUnavailableException("The connection is cut.") : claimed;
+        }
+
+        public ValueTask<IReadOnlyList<SagaState>> OwnedAsync(CancellationToken cancel) =>
+            FailsOwned-- > 0 ? throw new StoreUnavailableException("There is no connection.") : store.OwnedAsync(cancel);
         public ValueTask<IReadOnlyDictionary<string, long>> OwnersAsync(IReadOnlyList<string> nodes, CancellationToken cancel) => store.OwnersAsync(nodes, cancel);
         public ValueTask ReleaseAsync(CancellationToken cancel) => store.ReleaseAsync(cancel);
         public ValueTask ForgetAsync(NodeLease node, CancellationToken cancel) => store.ForgetAsync(node, cancel);
