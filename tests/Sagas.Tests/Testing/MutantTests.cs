@@ -19,7 +19,7 @@ public sealed class MutantTests(ITestOutputHelper output)
                 ExplorerTests.Catch(mutant.Saga, mutant.Faults, mutant.World, mutant.Decide) is var (states, violation)
                     ? (string.Create(CultureInfo.InvariantCulture, $"explorer   {states,8:N0} states"), violation) : null)))
             .Concat(Enum.GetValues<Mutant>().Except([Mutant.None]).Select(mutant => (Name: Sentence(mutant), Run: (Func<(string Who, string What)?>)(() =>
-                Simulation.Catch(mutant, sagas: 40, most: 400) is var (seeds, fault) ? (string.Create(CultureInfo.InvariantCulture, $"simulator  {seeds,8} seeds "), fault) : null)))).ToArray();
+                Simulation.Catch(mutant, sagas: 40, most: 2000) is var (seeds, fault) ? (string.Create(CultureInfo.InvariantCulture, $"simulator  {seeds,8} seeds "), fault) : null)))).ToArray();
         Parallel.For(0, mutants.Length, new ParallelOptions { MaxDegreeOfParallelism = 2 }, i =>
         {
             var caught = mutants[i].Run();
