@@ -330,9 +330,6 @@ internal sealed class RabbitMqBus(IServiceProvider services, RabbitMqRegistratio
                 await link.MakeAsync(context.ConnectionContext.Connection, listener.Queue, listener.IsReplies, context.CancellationToken);
                 Volatile.Write(ref _channel, context);
                 await next.Send(context);
-                // The queue was deleted. On a channel that knew it, RabbitMQ never hands over what comes to a quorum queue made anew under its name.
-                if (!stopping.IsCancellationRequested && !context.CancellationToken.IsCancellationRequested)
-                    await context.Channel.CloseAsync(RabbitMQ.Client.Constants.ReplySuccess, "Its queue is gone.", abort: true, CancellationToken.None);
             }
             catch (OperationCanceledException e) when (!stopping.IsCancellationRequested && !context.CancellationToken.IsCancellationRequested)
             {
