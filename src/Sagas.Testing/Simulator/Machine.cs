@@ -210,6 +210,9 @@ internal abstract class Node(World world, string name) : Machine(world, name)
         else if (World.Faults.Strikes(Fault.Restart)) World.Scheduler.Post(process, () => _ = StopAsync(process));
     }
 
+    /// <summary>When it was last told to stop.</summary>
+    public DateTimeOffset StoppingSince { get; private set; }
+
     public override void Forget() => Engine?.CloseGauges();
 
     public async ValueTask ReceiveAsync(ReplyBatch batch)
@@ -230,6 +233,7 @@ internal abstract class Node(World world, string name) : Machine(world, name)
     {
         if (!IsReady) return;
         IsReady = false;
+        StoppingSince = World.Scheduler.Now;
         World.Trace("stopping", Name, 0);
         try
         {

@@ -16,7 +16,6 @@ internal sealed class StoreServer(World world)
     private readonly SortedDictionary<string, Held> _leases = new(StringComparer.Ordinal);
     private readonly SortedDictionary<string, SharedStore> _clients = new(StringComparer.Ordinal);
     private readonly Dictionary<string, DateTimeOffset> _watched = new(StringComparer.Ordinal);
-    private readonly HashSet<string> _gone = new(StringComparer.Ordinal);
 
     /// <summary>What is stored, for reading.</summary>
     public MemoryStore Sagas { get; } = new();
@@ -43,7 +42,6 @@ internal sealed class StoreServer(World world)
         if ((kept?.Version ?? 0) != saga.Version - 1 || kept?.Ended == true) return CommitOutcome.Conflict;
         // The fence: whoever lost the saga to another node since it last looked must look again.
         if (kept?.Owner is { } owner && owner != from && world.Mutant is not (Mutant.NoOwnerCheck or Mutant.OthersTimers)) return CommitOutcome.Conflict;
-        if (_gone.Contains(by.Life)) world.Audit.Fault("P12", id, $"version {saga.Version} is committed by '{by.Node}', which has said that it is gone");
         if (Read(Sagas.CommitAsync([commit], CancellationToken.None))[0] != CommitOutcome.Committed) throw new InvalidOperationException("The simulated store is at odds with itself.");
         world.Audit.Committed(saga, by.Node, from);
         var before = kept?.Owner;
@@ -98,7 +96,6 @@ internal sealed class StoreServer(World world)
     {
         if (!_leases.TryGetValue(by.Node, out var held) || held.Life != by.Life) return;
         _leases[by.Node] = held with { Ends = default };
-        _gone.Add(by.Life);
     }
 
     public void Forget(NodeLease node)
@@ -151,13 +148,13 @@ internal sealed class SharedStore : ISharedSagaStore
     private static readonly TimeSpan RepeatDelay = TimeSpan.FromMilliseconds(100), Patience = TimeSpan.FromSeconds(3);
     private readonly World _world;
     private readonly StoreServer _server;
-    private readonly Machine _node;
+    private readonly SharedNode _node;
     private readonly Process _process;
     private INodeListener? _listener;
     private int _commits;
-    private bool _isOpen;
+    private bool _isOpen, _isGone;
 
-    public SharedStore(World world, StoreServer server, Machine node, Process process)
+    public SharedStore(World world, StoreServer server, SharedNode node, Process process)
     {
         (_world, _server, _node, _process) = (world, server, node, process);
         Life = string.Create(CultureInfo.InvariantCulture, $"{node.Name}.{world.Lives++}");
@@ -216,6 +213,7 @@ internal sealed class SharedStore : ISharedSagaStore
     {
         if (!_process.Alive) await World.Never;
         if (_world.Faults.Strikes(Fault.CrashBeforeCommit)) await _world.CrashHereAsync(_process, Fault.CrashBeforeCommit);
+        if (_isGone) _world.Audit.Fault("P12", commits[0].State.Id.Value, $"version {commits[0].State.Version} is committed by '{Node}', which has said that it is gone");
         var pending = commits.Select(commit => new Pending(commit, string.Create(CultureInfo.InvariantCulture, $"{Life}.{_commits++}"))).ToArray();
         var open = pending;
         for (var until = _world.Scheduler.Now + Patience; ;)
@@ -260,11 +258,16 @@ internal sealed class SharedStore : ISharedSagaStore
     public async ValueTask<IReadOnlyDictionary<string, long>> OwnersAsync(IReadOnlyList<string> nodes, CancellationToken cancel) =>
         await AskAsync(() => nodes.ToDictionary(node => node, _server.Count));
 
-    public async ValueTask ReleaseAsync(CancellationToken cancel) => await AskAsync(() =>
+    public async ValueTask ReleaseAsync(CancellationToken cancel)
     {
-        _server.Release(this);
-        return Told(static listener => listener.NodesChanged());
-    });
+        // One whose work did not end in time, as when it was paused, goes with commits still on their way: versions and owners see to those.
+        _isGone = _world.Scheduler.Now - _node.StoppingSince < _world.Settings.Engine(Node).DrainTimeout;
+        await AskAsync(() =>
+        {
+            _server.Release(this);
+            return Told(static listener => listener.NodesChanged());
+        });
+    }
 
     public async ValueTask ForgetAsync(NodeLease node, CancellationToken cancel) => await AskAsync(() =>
     {
