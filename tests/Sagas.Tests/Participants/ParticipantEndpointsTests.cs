@@ -297,7 +297,11 @@ public sealed class ParticipantEndpointsTests
         await over.Task;
         await Should.ThrowAsync<OperationCanceledException>(request);
         agency.Agent.Try = (_, _) => Task.FromResult(new Seat("12A"));
-        (await agency.PostAsync(Seat + "/try", Flight)).Status.ShouldBe(200);
+        // One that meets the first run's end shares its error, and asks again.
+        int status;
+        do status = (await agency.PostAsync(Seat + "/try", Flight)).Status;
+        while (status == 500);
+        status.ShouldBe(200);
     }
 
     [Fact]
