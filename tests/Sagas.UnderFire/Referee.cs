@@ -547,7 +547,14 @@ public sealed class Referee : IAsyncDisposable
             await Task.Delay(200, cancel);
         }
         // What is late must change nothing: everything is to arrive before the books are read.
-        await _detour.DrainedAsync(cancel).WaitAsync(Patience, cancel);
+        try
+        {
+            await _detour.DrainedAsync(cancel).WaitAsync(Patience, cancel);
+        }
+        catch (TimeoutException)
+        {
+            Wrong($"not all messages have arrived after {Patience.TotalSeconds} s of peace");
+        }
         _print(string.Create(CultureInfo.InvariantCulture, $"      all ended and all arrived {Stopwatch.GetElapsedTime(began).TotalSeconds:0.0} s later"));
     }
 
