@@ -1,6 +1,7 @@
 using Microsoft.Extensions.Logging.Abstractions;
 using Sagas.Journal;
 using Sagas.Participants;
+using Sagas.Testing.Simulator;
 using Shouldly;
 using Xunit;
 
@@ -77,6 +78,30 @@ public sealed class FileBarrierTests : BarrierContract, IDisposable
         (await desk.CancelAsync()).ShouldBe(Outcome.Error, "already-confirmed");
         (await desk.ConfirmAsync()).ShouldBeOk();
         desk.ShouldHaveCalled("confirm LH1 12A");
+    }
+
+    [Fact]
+    public async Task A_refusal_that_could_not_be_noted_does_not_come_up_after_a_crash_when_a_later_run_took_effect()
+    {
+        var disk = new SimulatedDisk();
+        void OnDisk(ParticipantsBuilder p) => p.UseBarrier(_ => new FileBarrier("barrier", TimeSpan.FromDays(1), TimeProvider.System, NullLogger.Instance, new JournalOptions { ReserveBytes = 0 }, disk));
+        await using (var desk = await Desk.OpenAsync(OnDisk))
+        {
+            desk.Agent.Try = (_, _) =>
+            {
+                // The note of the refusal is written, and whether it is durable the disk does not say.
+                disk.Ask = (call, _) => call == DiskCall.Sync ? (DiskFault.Error, new IOException("The disk says no.")) : null;
+                throw new RefusedException("sold-out", "No seat is left.");
+            };
+            (await desk.TryAsync()).Outcome.ShouldBe(Outcome.Error);
+            disk.Ask = null;
+            desk.Agent.Try = (_, _) => throw new TimeoutException("A seat was taken, and the answer is lost.");
+            (await desk.TryAsync(attempt: 2)).Outcome.ShouldBe(Outcome.Error);
+            disk = disk.Clone();
+        }
+        await using var again = await Desk.OpenAsync(OnDisk);
+        (await again.CancelAsync()).ShouldBeOk();
+        again.ShouldHaveCalled("cancel LH1 unknown");
     }
 
     [Fact]
