@@ -67,10 +67,20 @@ public sealed class RabbitMqBusTests
         await rabbit.HoldsAsync($"sagas.{name}");
         await using var seats = await Station.ParticipantAsync(rabbit.Url, name, configure: o => o.Queues = kind);
         await engine.EndAsync(sagas);
-        // Under the participant's hands, and made anew at once. With a quorum queue this does not hold yet: RabbitMQ 3.10 counts what is in the new one as handed
-        // over to the consumer, which did not hear it within a minute.
-        if (kind == QueueKind.Quorum) return;
+        // Under the participant's hands.
         await rabbit.DeleteAsync($"sagas.{name}");
+        await engine.RunAsync(10);
+    }
+
+    [Fact]
+    public async Task A_quorum_queue_that_somebody_deletes_and_makes_again_at_once_is_heard()
+    {
+        // RabbitMQ 3.10 mostly does not tell the consumer, and counts what comes as handed to it.
+        var (rabbit, name) = (await RabbitServer.SharedAsync(), Name());
+        await using var seats = await Station.ParticipantAsync(rabbit.Url, name);
+        await using var engine = await Station.EngineAsync(rabbit.Url, name, attempt: TimeSpan.FromMinutes(5));
+        await engine.RunAsync(1);
+        await rabbit.DeleteAsync($"sagas.{name}", again: true);
         await engine.RunAsync(10);
     }
 

@@ -133,12 +133,13 @@ internal sealed class RabbitServer : IAsyncDisposable
         }
     }
 
-    /// <summary>Deletes a queue and what is in it.</summary>
-    public async Task DeleteAsync(string queue)
+    /// <summary>Deletes a queue and what is in it, and makes a quorum queue of that name at once if asked to.</summary>
+    public async Task DeleteAsync(string queue, bool again = false)
     {
         await using var connection = await new ConnectionFactory { Uri = new Uri(Url) }.CreateConnectionAsync();
         await using var channel = await connection.CreateChannelAsync();
         await channel.QueueDeleteAsync(queue, ifUnused: false, ifEmpty: false);
+        if (again) await channel.QueueDeclareAsync(queue, durable: true, exclusive: false, autoDelete: false, new Dictionary<string, object?> { ["x-queue-type"] = "quorum" });
     }
 
     /// <summary>Takes the first message of a queue so many times and gives it back, as consumers do that crash over it.</summary>
