@@ -60,8 +60,8 @@ internal sealed class Barrier(IBarrierStore store, TimeProvider time)
 
         var isDo = item.Phase == Phase.Do;
         var inDoubt = row is { InDoubt: true };
-        // Written again though it is known to have begun: the note that the run before could not make durable (say, of its refusal) may be on the disk all the
-        // same, and must not come up after a crash as if it were the last word.
+        // Written again though it is known to have begun: a note that the run before could not make durable (say, of its refusal) may be on the disk all the
+        // same, and must not come up after a crash as the last word on a run that came later.
         var begun = await WriteAsync(inDoubt ? row! : new BarrierRow(item.Saga, item.Step)
         {
             Forward = BarrierForward.Started,
