@@ -2438,7 +2438,7 @@ export interface paths {
                 };
                 cookie?: never;
             };
-            requestBody: {
+            requestBody?: {
                 content: {
                     "application/json": components["schemas"]["VerifyBounds"];
                 };
@@ -4047,6 +4047,7 @@ export interface components {
                 transitions: number;
                 depth: number;
             }[];
+            notRun: string[];
             counterexample: {
                 text: string;
                 from: string;
