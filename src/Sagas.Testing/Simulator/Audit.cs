@@ -12,6 +12,7 @@ internal sealed class Audit(World world)
     private readonly SortedDictionary<string, Ledger> _ledgers = new(StringComparer.Ordinal);
     private readonly List<string> _faults = [];
     private readonly List<Operation> _operations = [];
+    private bool _anyWentBack;
     // How many sagas know that an operation asked them, by its reason.
     private readonly Dictionary<string, int> _asked = [];
 
@@ -29,6 +30,8 @@ internal sealed class Audit(World world)
 
     public void Fault(string promise, string saga, string what)
     {
+        // What a failover took, the store promised to nobody. That its sagas still end, and that barriers hold, is promised.
+        if (promise is not ("P7" or "P9") && _ledgers.TryGetValue(saga, out var known) && known.WentBack) return;
         Concerned.Add(saga);
         if (_faults.Count < 20) _faults.Add($"{promise}: saga '{saga}': {what}.");
         world.Trace("broken " + promise, saga, _faults.Count);
@@ -77,6 +80,13 @@ internal sealed class Audit(World world)
         ledger.Durable = saga;
         if (node is not null) ledger.Owner = saga.Ended ? null : node;
         world.Trace(Word(saga.Status), saga.Id.Value, saga.Version);
+    }
+
+    /// <summary>A failover took the saga's last writes, if not all of it.</summary>
+    public void WentBack(string id)
+    {
+        (_ledgers[id].WentBack, _anyWentBack) = (true, true);
+        world.Trace("went back", id, 0);
     }
 
     /// <summary>A node has taken over the saga of another.</summary>
@@ -198,6 +208,7 @@ internal sealed class Audit(World world)
     {
         if (stored is null) Fault("P6", begun.Reason, "an operator was told that the operation had begun, and it is not there");
         else if (stored.Status != OperationStatus.Done) Fault("P7", begun.Reason, $"the operation has not ended: {stored.Status}, {stored.Done} done, {stored.Failed} failed of {stored.Matched}, at '{stored.Cursor}' on {stored.Node}");
+        else if (_anyWentBack) return;
         else if (stored.Done + stored.Failed < begun.Matched) Fault("P6", begun.Reason, $"the operation matched {begun.Matched} sagas and asked {stored.Done + stored.Failed}");
         else if (stored.Done > _asked.GetValueOrDefault(begun.Reason)) Fault("P11", begun.Reason, $"the operation says that {stored.Done} sagas did it, and {_asked.GetValueOrDefault(begun.Reason)} know of it");
     }
@@ -208,6 +219,8 @@ internal sealed class Audit(World world)
         Seen(saga);
         if (ledger.Durable is { } durable && saga.Version < durable.Version) Fault("P6", id, $"version {durable.Version} was durable, and it is back at {saga.Version}");
         if (saga.Definition != ledger.Request.Definition || !saga.Input.Equals(ledger.Request.Input)) Fault("P8", id, "it is not what was asked for");
+        // Confirmed before, and now to be cancelled: it waits, visibly, for an operator.
+        if (ledger.WentBack && saga.Status == SagaStatus.Stuck) return;
         if (!saga.Ended)
         {
             var told = await store.HistoryAsync(saga.Id, 0, int.MaxValue, CancellationToken.None) ?? [];
@@ -272,6 +285,7 @@ internal sealed class Audit(World world)
         public StartRequest Request { get; } = request;
         public bool Acknowledged { get; set; }
         public bool Cancelled { get; set; }
+        public bool WentBack { get; set; }
         public SagaState? Seen { get; set; }
         public SagaState? Durable { get; set; }
 

@@ -23,6 +23,8 @@ public enum Fault
     CommitAnswerLost,
     /// <summary>A request reaches the store that nodes share long after its sender has given it up.</summary>
     StoreLate,
+    /// <summary>The shared store fails over to a replica that lacks the last writes of some sagas.</summary>
+    WritesLost,
     /// <summary>A node does not hear what the shared store tells it of the others.</summary>
     NewsLost,
     /// <summary>The engine's node crashes when it is about to commit.</summary>
@@ -168,6 +170,7 @@ internal sealed class Faults
         Fault.CrashInTakeover => 5,                                                        // each claim, of which there are few
         Fault.StoreLate => 0.01,                                                           // each request
         Fault.NewsLost => 0.5,
+        Fault.WritesLost => 0.05,                                                          // each second
         Fault.NodeLost or Fault.Restart => 0.05,                                           // each node, each second
         Fault.CrashInSnapshot => 0.5,                                                      // each call to the disk
         Fault.CrashInRotation => 0.1,                             // each call to the disk

@@ -11,14 +11,19 @@ namespace Sagas.Testing.Simulator;
 internal sealed class StoreServer(World world)
 {
     public const string Name = "store";
+    public const int Partitions = 4;
     private readonly Dictionary<string, Kept> _kept = new(StringComparer.Ordinal);
     private readonly SortedDictionary<string, SortedSet<string>> _owned = new(StringComparer.Ordinal);
     private readonly SortedDictionary<string, Held> _leases = new(StringComparer.Ordinal);
     private readonly SortedDictionary<string, SharedStore> _clients = new(StringComparer.Ordinal);
     private readonly Dictionary<string, DateTimeOffset> _watched = new(StringComparer.Ordinal);
 
+    // What the replica may lack yet, from the oldest on: a commit, or an owner without one.
+    private readonly List<(DateTimeOffset At, string Saga, SagaCommit? Commit, string CommitId, string? Owner)> _written = [];
+    private readonly List<Operation> _operations = [];
+
     /// <summary>What is stored, for reading.</summary>
-    public MemoryStore Sagas { get; } = new();
+    public MemoryStore Sagas { get; private set; } = new();
 
     private DateTimeOffset Now => world.Scheduler.Now;
 
@@ -48,11 +53,54 @@ internal sealed class StoreServer(World world)
         kept ??= _kept[id] = new Kept();
         (kept.Version, kept.CommitId, kept.Ended) = (saga.Version, commitId, saga.Ended);
         Own(id, kept, saga.Ended ? null : by.Node);
+        _written.Add((Now, id, commit, commitId, kept.Owner));
         if (before is not null && before != by.Node) Tell(before, listener => listener.Taken(saga.Id));
         if (IsWatched("") || IsWatched(id))
             foreach (var node in _clients.Keys)
                 if (node != by.Node) Tell(node, listener => listener.Heard(saga));
         return CommitOutcome.Committed;
+    }
+
+    public bool SaveOperation(Operation operation)
+    {
+        var saved = Read(Sagas.SaveOperationAsync(operation, CancellationToken.None));
+        if (saved) _operations.Add(operation);
+        return saved;
+    }
+
+    /// <summary>
+    /// A replica takes over that lacks the last writes of some sagas. Every node finds that out when it next looks at the store. What customers and operators ask for once only
+    /// is not lost in here: a saga that would be paused again would wait for ever.
+    /// </summary>
+    public void FailOver()
+    {
+        var since = Now - world.Faults.Time(Fault.WritesLost, 5.Seconds());
+        // One server may have all partitions, or one of them.
+        var part = world.Faults.Roll(Fault.WritesLost, 2 * Partitions);
+        var lost = _written.Where(write => write.At > since && (part >= Partitions || write.Saga[^1] % Partitions == part)).Select(write => write.Saga).ToHashSet(StringComparer.Ordinal);
+        foreach (var id in lost.ToArray())
+            if (_written.FindLast(write => write.Saga == id && write.Commit is not null && write.At <= since).Commit?.State.Paused == true) lost.Remove(id);
+        if (lost.Count == 0)
+        {
+            // No fault at all.
+            world.Faults.Hits[(int)Fault.WritesLost]--;
+            return;
+        }
+        _written.RemoveAll(write => write.At > since && lost.Contains(write.Saga));
+        Sagas = new MemoryStore();
+        foreach (var write in _written.Where(write => write.Commit is not null)) Read(Sagas.CommitAsync([write.Commit!], CancellationToken.None));
+        foreach (var operation in _operations) Read(Sagas.SaveOperationAsync(operation, CancellationToken.None));
+        foreach (var id in lost.Order(StringComparer.Ordinal))
+        {
+            Own(id, _kept[id], null);
+            _kept.Remove(id);
+            world.Audit.WentBack(id);
+            if (_written.FindLast(write => write.Saga == id && write.Commit is not null) is not { Commit: { } last } write) continue;
+            var kept = _kept[id] = new Kept { Version = last.State.Version, CommitId = write.CommitId, Ended = last.State.Ended };
+            Own(id, kept, last.State.Ended ? null : _written.FindLast(owned => owned.Saga == id).Owner);
+        }
+        world.Trace("failover", Name, lost.Count);
+        foreach (var client in _clients.Values) client.FindLoss();
     }
 
     public OwnedSaga? Find(SagaId id, SharedStore by)
@@ -78,6 +126,7 @@ internal sealed class StoreServer(World world)
         {
             var saga = Read(Sagas.FindAsync(new SagaId(id), CancellationToken.None))!;
             Own(id, _kept[id], by.Node);
+            _written.Add((Now, id, null, "", by.Node));
             world.Audit.Claimed(saga, by.Node);
             // Should it be alive after all.
             if (node != by.Node) Tell(node, listener => listener.Taken(saga.Id));
@@ -179,6 +228,13 @@ internal sealed class SharedStore : ISharedSagaStore
         if (_process.Alive && _listener is { } listener) _world.Scheduler.After(_process, TimeSpan.FromMilliseconds(0.1 + _world.Chance.NextDouble()), () => what(listener));
     }
 
+    /// <summary>When it next reaches the store it sees that its last writes are gone.</summary>
+    public void FindLoss() => _world.Scheduler.After(_process, 1.Seconds() * _world.Chance.NextDouble(), () =>
+    {
+        if (_world.Bus.IsCut(Node, StoreServer.Name) || _world.Bus.IsCut(StoreServer.Name, Node)) FindLoss();
+        else _listener?.WritesLost();
+    });
+
     public async ValueTask<IReadOnlyList<SagaState>> OpenAsync(CancellationToken cancel)
     {
         _server.Subscribe(this);
@@ -219,7 +275,7 @@ internal sealed class SharedStore : ISharedSagaStore
         for (var until = _world.Scheduler.Now + Patience; ;)
         {
             // Each partition is a message of its own.
-            await Task.WhenAll(open.GroupBy(one => one.Commit.State.Id.Value[^1] % 4).Select(part => SendAsync([.. part])));
+            await Task.WhenAll(open.GroupBy(one => one.Commit.State.Id.Value[^1] % StoreServer.Partitions).Select(part => SendAsync([.. part])));
             open = Array.FindAll(open, static one => one.Outcome == CommitOutcome.Unknown);
             if (open.Length == 0 || _world.Scheduler.Now + RepeatDelay >= until) break;
             await _world.PassAsync(_process, RepeatDelay);
@@ -298,7 +354,7 @@ internal sealed class SharedStore : ISharedSagaStore
 
     public async ValueTask<IReadOnlyList<StoredDefinition>> DefinitionsAsync(CancellationToken cancel) => await AskAsync(() => _server.Sagas.DefinitionsAsync(cancel).Result);
 
-    public async ValueTask<bool> SaveOperationAsync(Operation operation, CancellationToken cancel) => await AskAsync(() => _server.Sagas.SaveOperationAsync(operation, cancel).Result);
+    public async ValueTask<bool> SaveOperationAsync(Operation operation, CancellationToken cancel) => await AskAsync(() => _server.SaveOperation(operation));
 
     public async ValueTask<IReadOnlyList<Operation>> OperationsAsync(CancellationToken cancel) => await AskAsync(() => _server.Sagas.OperationsAsync(cancel).Result);
 

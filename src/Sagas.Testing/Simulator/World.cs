@@ -10,6 +10,7 @@ internal sealed class World
     private readonly List<Machine> _machines;
     private readonly List<string>? _story;
     private readonly HashSet<int> _busyClients = [];
+    private readonly StoreServer _server;
     private int _operations;
     private ulong _hash = 14695981039346656037;
 
@@ -23,7 +24,7 @@ internal sealed class World
         Audit = new Audit(this);
         Bus = new Bus(this);
         Definitions = DrawDefinitions();
-        var server = new StoreServer(this);
+        var server = _server = new StoreServer(this);
         Nodes = nodes == 1 ? [new JournalNode(this, "node-1")] : [.. Enumerable.Range(1, nodes).Select(number => new SharedNode(this, server, string.Create(CultureInfo.InvariantCulture, $"node-{number}")))];
         _machines = [.. Nodes, new Host(this, "east"), new Host(this, "west")];
         _story = tellStory ? [] : null;
@@ -66,6 +67,7 @@ internal sealed class World
             Scheduler.RunUntil(Scheduler.Now + 1.Seconds());
             foreach (var machine in _machines) machine.Tick();
             if (Faults.Strikes(Fault.Partition)) Part();
+            if (Nodes.Count > 1 && Faults.Strikes(Fault.WritesLost)) _server.FailOver();
             if (Faults.Strikes(Fault.BulkCancel)) _ = OperateAsync(Fault.BulkCancel, OperationAction.Cancel);
             if (Faults.Strikes(Fault.BulkRetry)) _ = OperateAsync(Fault.BulkRetry, OperationAction.Retry);
         }
