@@ -210,3 +210,18 @@ export function participantOf(step: DefinitionStep | undefined): string {
   const url = step.try ?? step.do ?? step.check
   try { return url ? new URL(url).host : '' } catch { return url ?? '' }
 }
+
+/** A step as its definition says it: what each phase is called, and nothing sent. */
+export function plain(shape: Shape, steps: readonly DefinitionStep[]): Omit<NodeView, 'future'> {
+  const step = steps.find(each => each.name === shape.name)
+  const command = (endpoint: string | undefined): ReactNode => (endpoint?.startsWith('bus:') ? <code className="cut">{endpoint.split('/').pop()}</code> : endpoint ? <code className="cut">{pathOf(endpoint)}</code> : null)
+  const idle = { tone: 'none', state: 'idle' } as const
+  return {
+    first: { lane: { ...idle, word: shape.first, tone: 'try' }, note: command(step?.try ?? step?.do ?? step?.check) },
+    second: shape.second === null ? null : { lane: { ...idle, word: shape.second === 'tcc' ? 'Cancel or confirm' : 'Compensate' }, note: shape.second === 'compensate' ? command(step?.compensate) : null },
+  }
+}
+
+function pathOf(url: string): string {
+  try { return new URL(url).pathname } catch { return url }
+}

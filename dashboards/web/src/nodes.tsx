@@ -7,7 +7,6 @@ import type { components } from './api.gen'
 import { Icon } from './icons'
 import { useInterval } from './live'
 import { Copy, Dialog, Empty, Json, Live, PauseButton, Time, Trouble, useNow } from './parts'
-import { request } from './rest'
 import { Head } from './shell'
 import { age, count } from './time'
 
@@ -71,7 +70,7 @@ function Bus() {
 }
 
 function DeadLetters() {
-  const letters = useQuery({ queryKey: ['deadletters'], retry: false, refetchInterval: useInterval(5000, 5000), queryFn: ({ signal }) => request<Letters>('GET', '/api/v1/deadletters', undefined, signal) })
+  const letters = useQuery({ queryKey: ['deadletters'], retry: false, refetchInterval: useInterval(5000, 5000), queryFn: ({ signal }) => ask(api.GET('/api/v1/deadletters', { signal })) })
   const [asking, setAsking] = useState<{ letter: Letter; word: 'replay' | 'discard' } | null>(null)
   const more = letters.data ? letters.data.count - letters.data.items.length : 0
   return (
@@ -98,7 +97,8 @@ function AskLetter({ letter, word, close }: { letter: Letter; word: 'replay' | '
   const run = async (reason: string) => {
     setBusy(true)
     try {
-      await request('POST', `/api/v1/deadletters/${encodeURIComponent(letter.id)}/${word}`, { reason })
+      const options = { params: { path: { id: letter.id } }, body: { reason } }
+      await ask(word === 'replay' ? api.POST('/api/v1/deadletters/{id}/replay', options) : api.POST('/api/v1/deadletters/{id}/discard', options))
       setDone(true)
     } catch (fault) { setError(asError(fault)) }
     setBusy(false)
