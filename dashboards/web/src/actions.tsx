@@ -58,8 +58,8 @@ export function ActionDialog({ doing, close }: { doing: Doing | null; close: () 
 }
 
 /** Reason and name, and the button that does it. */
-export function ReasonForm({ word, icon, danger = false, busy, error, focus = true, children, onDo }:
-  { word: string; icon: IconName; danger?: boolean; busy: boolean; error: Error | null; focus?: boolean; children?: ReactNode; onDo: (reason: string) => void }) {
+export function ReasonForm({ word, icon, danger = false, busy, error, focus = true, kept = 'in the history', children, onDo }:
+  { word: string; icon: IconName; danger?: boolean; busy: boolean; error: Error | null; focus?: boolean; kept?: string; children?: ReactNode; onDo: (reason: string) => void }) {
   const { operator } = usePrefs()
   const [reason, setReason] = useState('')
   const [asked, setAsked] = useState(false)
@@ -75,7 +75,7 @@ export function ReasonForm({ word, icon, danger = false, busy, error, focus = tr
   return (
     <form className="form pad" onSubmit={submit} noValidate>
       {children}
-      <label className="field"><span>Reason <small>kept in the history</small></span>
+      <label className="field"><span>Reason <small>kept {kept}</small></span>
         <textarea ref={field} className="input" rows={2} maxLength={1000} value={reason} aria-invalid={missing} required onChange={event => setReason(event.target.value)}
           onKeyDown={event => { if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) event.currentTarget.form?.requestSubmit() }} />
         {missing && <span className="bad"><Icon name="error" />Say why: whoever reads the history later will want to know.</span>}

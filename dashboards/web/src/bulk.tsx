@@ -2,9 +2,10 @@
 import { useQuery } from '@tanstack/react-query'
 import { useState } from 'react'
 import { acts, asError, ReasonForm, willDo, type Act } from './actions'
-import { api, ask, type Operation } from './api'
+import { api, ask, type ApiError, type Operation } from './api'
 import { toApi, toQuery, type Filters } from './filters'
-import { Progress } from './operations'
+import { Icon } from './icons'
+import { useInterval } from './live'
 import { Dialog, Trouble } from './parts'
 import { to } from './route'
 import { count, now } from './time'
@@ -36,5 +37,26 @@ export function BulkDialog({ act, filters, close }: { act: Act; filters: Filters
             <p className="soft">Filter: <code>{toQuery(filters).toString() || 'none: every saga'}</code></p>
           </ReasonForm>}
     </Dialog>
+  )
+}
+
+export const Bar = ({ operation }: { operation: Operation }) => <span className="row"><progress max={Math.max(1, operation.matched)} value={operation.done + operation.failed} aria-label={`Progress of ${operation.id}`} /><small>{count(operation.done + operation.failed)} of {count(operation.matched)}, {operation.status}</small></span>
+
+export const useOperation = (id: string) => {
+  const interval = useInterval(1000, 1000)
+  return useQuery<Operation>({ queryKey: ['operation', id], retry: false, refetchInterval: query => (query.state.data?.status === 'done' || query.state.data?.status === 'cancelled' ? false : interval), queryFn: ({ signal }) => ask(api.GET('/api/v1/operations/{id}', { params: { path: { id } }, signal })) })
+}
+
+/** How far it is and what it did: what was refused is listed with its reason. */
+export function Progress({ id }: { id: string }) {
+  const { data, error } = useOperation(id)
+  if (error) return <Trouble error={error as ApiError} />
+  if (!data) return null
+  return (
+    <>
+      <Bar operation={data} />
+      <p role="status"><b>{data.status === 'running' ? 'Under way.' : data.status === 'cancelled' ? 'Stopped.' : 'Done.'}</b> {count(data.done)} did it, {count(data.failed)} refused, of {count(data.matched)} that matched.</p>
+      {data.errors.length > 0 && <details open={data.errors.length <= 10}><summary><Icon name="error" tone="fault" /> What was refused{data.failed > data.errors.length && `, the first ${data.errors.length}`}</summary><ul className="faults">{data.errors.map(each => <li key={each.id}><a className="id" href={to(['sagas', each.id])}>{each.id}</a> <span className="soft">{each.message}</span></li>)}</ul></details>}
+    </>
   )
 }

@@ -76,7 +76,7 @@ function One({ name }: { name: string }) {
     <>
       <Head title={name}><span className="flag">v{data.version}</span>{data.source !== 'code' && <span className="flag">JSON</span>}<span className="grow" />
         <Segments label="Drawn as" value={view} onChange={next => amend({ view: next === 'graph' ? null : next })} options={views.filter(([each]) => each !== 'compare' || data.versions.length > 1)} />
-        {data.json !== null && <a className="btn" href={to(['definitions', name], { put: '' })}><Icon name="up" />New version…</a>}
+        {data.json !== null && <a className="btn" href={to(['definitions', name], { put: '' })}><Icon name="plus" />New version…</a>}
         <button type="button" className="btn" disabled={verifying.begunAt !== null} onClick={verifying.run}><Icon name="shield" />{verifying.begunAt !== null ? 'Verifying…' : 'Verify'}</button></Head>
       <dl className="facts">
         <div><dt>Steps</dt><dd>{data.steps.length} on {participants.length} participant{participants.length === 1 ? '' : 's'}</dd></div>

@@ -190,7 +190,7 @@ function Plane({ shapes, steps, views, ways, committed, commitText, selected, on
           <ViewportPortal>
             {at.down
               ? <><div className={committed ? 'beyond on' : 'beyond'} style={{ left: -2000, width: 4000, top: at.commit, height: 4000 }} /><div className={committed ? 'commit across on' : 'commit across'} style={{ left: -2000, width: 4000, top: at.commit }} /><div className={committed ? 'commitlabel on' : 'commitlabel'} style={{ left: at.width / 2, top: at.commit }}><Icon name={committed ? 'check' : 'flag'} />{commitText}</div></>
-              : <><div className={committed ? 'beyond on' : 'beyond'} style={{ left: at.commit, width: 4000, top: -2000, height: 4000 }} /><div className={committed ? 'commit on' : 'commit'} style={{ left: at.commit, top: -2000, height: 4000 }} /><div className={committed ? 'commitlabel on' : 'commitlabel'} style={{ left: at.commit, top: -24 }}><Icon name={committed ? 'check' : 'flag'} />{commitText}</div></>}
+              : <><div className={committed ? 'beyond on' : 'beyond'} style={{ left: at.commit, width: 4000, top: -2000, height: 4000 }} /><div className={committed ? 'commit on' : 'commit'} style={{ left: at.commit, top: -2000, height: 4000 }} /><div className={committed ? 'commitlabel on' : 'commitlabel'} style={{ left: at.commit, top: -24, ...(home.x + at.commit * scale + 115 > width ? { transform: `translate(calc(${Math.round((width - 8 - home.x) / scale - at.commit)}px - 100%), -50%)` } : {}) }}><Icon name={committed ? 'check' : 'flag'} />{commitText}</div></>}
           </ViewportPortal>
         )}
       </ReactFlow>

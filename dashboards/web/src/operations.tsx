@@ -2,7 +2,8 @@
 import { useInfiniteQuery, useQuery } from '@tanstack/react-query'
 import { useState } from 'react'
 import { acts, asError, ReasonForm } from './actions'
-import { api, ask, type ApiError, type AuditEntry, type Operation } from './api'
+import { api, ask, type ApiError, type AuditEntry, type AuditPage, type Operation } from './api'
+import { Bar, Progress, useOperation } from './bulk'
 import { Icon, type IconName } from './icons'
 import { useInterval } from './live'
 import { Dialog, Empty, Live, PauseButton, Time, TimesSwitch, Trouble } from './parts'
@@ -28,27 +29,6 @@ export function Operations({ id }: { id: string | undefined }) {
 }
 
 const filterText = (operation: Operation) => Object.entries(operation.filter ?? {}).map(([key, value]) => `${key}=${String(value)}`).join(' ') || 'every saga'
-
-const Bar = ({ operation }: { operation: Operation }) => <span className="row"><progress max={Math.max(1, operation.matched)} value={operation.done + operation.failed} aria-label={`Progress of ${operation.id}`} /><small>{count(operation.done + operation.failed)} of {count(operation.matched)}, {operation.status}</small></span>
-
-const useOperation = (id: string) => {
-  const interval = useInterval(1000, 1000)
-  return useQuery<Operation>({ queryKey: ['operation', id], retry: false, refetchInterval: query => (query.state.data?.status === 'done' || query.state.data?.status === 'cancelled' ? false : interval), queryFn: ({ signal }) => ask(api.GET('/api/v1/operations/{id}', { params: { path: { id } }, signal })) })
-}
-
-/** How far it is and what it did: what was refused is listed with its reason. */
-export function Progress({ id }: { id: string }) {
-  const { data, error } = useOperation(id)
-  if (error) return <Trouble error={error as ApiError} />
-  if (!data) return null
-  return (
-    <>
-      <Bar operation={data} />
-      <p role="status"><b>{data.status === 'running' ? 'Under way.' : data.status === 'cancelled' ? 'Stopped.' : 'Done.'}</b> {count(data.done)} did it, {count(data.failed)} refused, of {count(data.matched)} that matched.</p>
-      {data.errors.length > 0 && <details open={data.errors.length <= 10}><summary><Icon name="error" tone="fault" /> What was refused{data.failed > data.errors.length && `, the first ${data.errors.length}`}</summary><ul className="faults">{data.errors.map(each => <li key={each.id}><a className="id" href={to(['sagas', each.id])}>{each.id}</a> <span className="soft">{each.message}</span></li>)}</ul></details>}
-    </>
-  )
-}
 
 function One({ id }: { id: string }) {
   const { data, error, refetch } = useOperation(id)
@@ -77,7 +57,7 @@ function Stop({ id, close }: { id: string; close: () => void }) {
     setBusy(true)
     try { await ask(api.POST('/api/v1/operations/{id}/cancel', { params: { path: { id } }, body: { reason } })); close() } catch (fault) { setError(asError(fault)); setBusy(false) }
   }
-  return <Dialog open close={close} title="Stop the operation"><ReasonForm word="Stop it" icon="terminated" danger busy={busy} error={error} onDo={reason => void run(reason)}><p className="soft">Sagas that were not asked yet are left as they are. <b>What it did stays done.</b></p></ReasonForm></Dialog>
+  return <Dialog open close={close} title="Stop the operation"><ReasonForm word="Stop it" kept="in the audit" icon="terminated" danger busy={busy} error={error} onDo={reason => void run(reason)}><p className="soft">Sagas that were not asked yet are left as they are. <b>What it did stays done.</b></p></ReasonForm></Dialog>
 }
 
 // ---------- audit
@@ -90,9 +70,9 @@ const deeds: Record<AuditEntry['action'], [IconName, string]> = {
 function AuditList() {
   const interval = useInterval(2500, 2500)
   const { data, error, fetchNextPage, hasNextPage, isFetchingNextPage } = useInfiniteQuery({
-    queryKey: ['audit'], retry: false, initialPageParam: null as string | null, getNextPageParam: page => page.next,
-    refetchInterval: query => ((query.state.data?.pages.length ?? 1) === 1 ? interval : false),
-    queryFn: ({ pageParam, signal }) => ask(api.GET('/api/v1/audit', { params: { query: { limit: 50, ...(pageParam === null ? {} : { cursor: pageParam }) } }, signal })),
+    queryKey: ['audit'], retry: false, initialPageParam: null as string | null,
+    queryFn: ({ pageParam, signal }): Promise<AuditPage> => ask(api.GET('/api/v1/audit', { params: { query: { limit: 50, ...(pageParam === null ? {} : { cursor: pageParam }) } }, signal })),
+    getNextPageParam: (page: AuditPage) => page.next, refetchInterval: query => ((query.state.data?.pages.length ?? 1) <= 1 ? interval : false),
   })
   const items = data?.pages.flatMap(page => page.items) ?? []
   return (

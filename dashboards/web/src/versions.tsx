@@ -59,13 +59,13 @@ function Comparison({ before, after, graphs = true }: { before: Side; after: Sid
   return (
     <>
       <p className="pad soft" role="status">{nothing ? <>Nothing differs but the number.</> : <>
-        From {before.label} to {after.label}: {[added.length > 0 && <>new {names(added)}</>, removed.length > 0 && <>gone {names(removed)}</>, changed.length > 0 && <>changed {names(changed)}</>, changes.some(each => each.step === null) && <>changed as a whole</>]
+        From {before.label} to {after.label}: {[added.length > 0 && <>new {names(added)}</>, removed.length > 0 && <>gone {names(removed)}</>, changed.length > 0 && <>changed {names(changed)}</>, changes.some(each => each.step === null) && <>changed the definition as a whole</>]
           .filter(Boolean).map((part, i) => <span key={i}>{i > 0 && '; '}{part}</span>)}.</>}</p>
       {!nothing && <>
         {graphs && [before, after].map((side, i) => <div key={side.label} className="versiongraph"><h3>{side.label}</h3><VersionGraph side={side} difference={difference} isAfter={i === 1} /></div>)}
-        {changes.length > 0 && <div className="scroll"><table className="cards changes" aria-label="What changed">
+        {changes.length > 0 && <div className="scroll"><table className="cards plaincards changes" aria-label="What changed">
           <thead><tr><th>Step</th><th>Field</th><th>{before.label}</th><th>{after.label}</th></tr></thead>
-          <tbody>{changes.map(change => <tr key={`${change.step} ${change.path}`}><td>{change.step === null ? <small>the definition</small> : <b>{change.step}</b>}</td><td><code>{change.path}</code></td><td>{change.before === null ? <small>not there</small> : <code>{change.before}</code>}</td><td>{change.after === null ? <small>not there</small> : <code>{change.after}</code>}</td></tr>)}</tbody>
+          <tbody>{changes.map(change => <tr key={`${change.step} ${change.path}`}><td>{change.step === null ? <small>the definition</small> : <b>{change.step}</b>}</td><td><code>{change.path}</code></td><td><small className="only-narrow">{before.label} </small>{change.before === null ? <small>not there</small> : <code>{change.before}</code>}</td><td><small className="only-narrow">{after.label} </small>{change.after === null ? <small>not there</small> : <code>{change.after}</code>}</td></tr>)}</tbody>
         </table></div>}
         <div className="row pad"><button type="button" className="btn" aria-expanded={text} onClick={() => setText(!text)}>{text ? 'Hide the text' : 'Side by side as text'}</button></div>
         {text && <div className="scroll"><table className="sides" aria-label={`${before.label} and ${after.label} side by side`}>
@@ -197,11 +197,11 @@ function Editor({ first, like }: { first: string; like: string | undefined }) {
           {put ? <Done {...put} before={known.filter(each => each.version !== put.definition.version).at(-1)?.version ?? null} /> : (
             <section className="card" aria-label="What it will do"><header><h2>What it will do</h2></header>
               {!ready ? <div className="calm">{draft ? <>It needs a name and a version, a whole number from 1.</> : <>Its graph shows here, and what it changes, before anything is stored.</>}</div> : <>
-                <ReasonForm word={`Put ${draft.name} v${draft.version}`} icon="up" busy={busy} error={faults.length > 0 || problem?.type === 'urn:sagas:version-taken' ? null : error} focus={false} onDo={reason => void run(reason)}>
+                <ReasonForm word={`Put ${draft.name} v${draft.version}`} icon="up" busy={busy} error={faults.length > 0 || problem?.type === 'urn:sagas:version-taken' ? null : error} focus={false} kept="in the audit" onDo={reason => void run(reason)}>
                   <p>{newest === undefined ? <><b>{draft.name} is new.</b> Once it is stored, anybody may start sagas of it.</>
                     : same === undefined ? <><b>v{draft.version} stands beside {known.length === 1 ? `v${newest.version}` : `${known.length} others`}.</b> {draft.version > newest.version ? 'Starts that name no version take it from now on; sagas under way keep theirs.' : `Starts that name no version still take v${newest.version}.`}</>
                     : <><b>v{draft.version} is there already.</b> The same graph again changes nothing. Another one is refused: a version never changes. <button type="button" className="link" onClick={() => write(withVersion(text, free))}>Make it version {free}</button></>} <span className="soft">It is kept for good.</span></p>
-                  <Copy text={() => `${curl('PUT', `/api/v1/definitions/${encodeURIComponent(draft.name)}`, draft.value)}`} label="Copy as curl">Copy as curl</Copy>
+                  <div><Copy text={() => `${curl('PUT', `/api/v1/definitions/${encodeURIComponent(draft.name)}`, draft.value)}`} label="Copy as curl">Copy as curl</Copy></div>
                 </ReasonForm></>}
             </section>)}
           {ready && !put && draft.steps.length > 0 && <section className="card" aria-label="Graph"><header><h2>Graph</h2><small>{draft.steps.length} step{draft.steps.length === 1 ? '' : 's'}</small></header><Preview steps={draft.steps} pivot={draft.pivot} /></section>}
