@@ -19,6 +19,8 @@ public sealed class Demo(Uri server, BadNetwork network) : IDisposable
     public async Task PutAsync(string definition)
     {
         using var answer = await _http.PutAsync(new Uri("/api/v1/definitions/transfer", UriKind.Relative), new StringContent(definition, Encoding.UTF8, "application/json"));
+        if (answer.StatusCode == HttpStatusCode.Conflict)
+            throw new InvalidOperationException("The data directory holds this version of 'transfer' with other ports, from an earlier run, and a version never changes. Start with that run's --port, or with another --data.");
         if (!answer.IsSuccessStatusCode) throw new InvalidOperationException($"The server refused the definition: {await answer.Content.ReadAsStringAsync()}");
     }
 

@@ -120,6 +120,9 @@ internal static partial class EnvelopeLog
     [LoggerMessage(32, LogLevel.Warning, "Queue {Queue} has had no consumer for a while, though RabbitMQ is reached; the bus is made anew.")]
     public static partial void Deaf(ILogger logger, string queue);
 
+    [LoggerMessage(33, LogLevel.Warning, "Queue {Queue} was deleted and made again by somebody; its consumer is renewed. What was in it is lost, and the engine asks again. Leave it to the engine to make it.")]
+    public static partial void MadeByOthers(ILogger logger, string queue);
+
     [LoggerMessage(29, LogLevel.Information, "Dead letter {Id} was put back on {Queue}.")]
     public static partial void Replayed(ILogger logger, string id, string queue);
 

@@ -108,7 +108,7 @@ internal sealed class RabbitMqBus(IServiceProvider services, RabbitMqRegistratio
     {
         LogContext.ConfigureCurrentLogContext(loggers);
         _listeners = [.. Listener.All(services, registration.HasEngine, static (host, name, batch, send, cancel) => host.HandleAsync(name, batch, send, cancel), deadLetters.AddAsync, ReturnAsync)
-            .Select(listener => new QueueFilter(listener, link, options.Value.Prefetch, logger, _stopping.Token))];
+            .Select(listener => new QueueFilter(listener, link, options.Value.Prefetch, time, logger, _stopping.Token))];
         _running = Task.WhenAll(SendAsync(), HearAsync());
         return Task.CompletedTask;
     }
@@ -141,8 +141,8 @@ internal sealed class RabbitMqBus(IServiceProvider services, RabbitMqRegistratio
     }
 
     /// <summary>
-    /// Hears, and sees to it that it does: MassTransit gives up listening for good when RabbitMQ is slow to answer, as it is after a crash, and a
-    /// consumer that came too early may never be served.
+    /// Hears, and sees to it that it does: MassTransit gives up listening for good when RabbitMQ is slow to answer, as it is after a crash; a consumer that came
+    /// too early may never be served; and one whose quorum queue was deleted and made again within milliseconds is not told, and counted as handed what it never gets.
     /// </summary>
     private async Task HearAsync()
     {
@@ -215,6 +215,7 @@ internal sealed class RabbitMqBus(IServiceProvider services, RabbitMqRegistratio
             catch (MessageReturnedException)
             {
                 // It was there, and somebody deleted it.
+                await Task.Delay(Breather, time, limit.Token);      // made again at once, RabbitMQ would not tell its consumers
                 await MakeAsync(queue, limit.Token);
                 await SendOnceAsync(endpoint, queue, batch, limit.Token);
             }
@@ -312,10 +313,11 @@ internal sealed class RabbitMqBus(IServiceProvider services, RabbitMqRegistratio
     }
 
     /// <summary>A queue with its consumer. Makes the queue each time the channel is opened: RabbitMQ may have come back without it.</summary>
-    private sealed class QueueFilter(Listener listener, RabbitMqLink link, int prefetch, ILogger logger, CancellationToken stopping) : IFilter<ChannelContext>
+    private sealed class QueueFilter(Listener listener, RabbitMqLink link, int prefetch, TimeProvider time, ILogger logger, CancellationToken stopping) : IFilter<ChannelContext>
     {
         private ChannelContext? _channel;
         private long _begun = -1;
+        private bool _made;
 
         public Listener Listener => listener;
 
@@ -327,7 +329,11 @@ internal sealed class RabbitMqBus(IServiceProvider services, RabbitMqRegistratio
         {
             try
             {
-                await link.MakeAsync(context.ConnectionContext.Connection, listener.Queue, listener.IsReplies, context.CancellationToken);
+                var connection = context.ConnectionContext.Connection;
+                // Deleted: its other consumers must hear of that first.
+                if (_made && await RabbitMqLink.LookAsync(connection, listener.Queue, context.CancellationToken) is null) await Task.Delay(Breather, time, context.CancellationToken);
+                await link.MakeAsync(connection, listener.Queue, listener.IsReplies, context.CancellationToken);
+                _made = true;
                 Volatile.Write(ref _channel, context);
                 await next.Send(context);
             }
@@ -342,7 +348,10 @@ internal sealed class RabbitMqBus(IServiceProvider services, RabbitMqRegistratio
             }
         }
 
-        /// <summary>Renews a consumer that is owed messages and gets none.</summary>
+        /// <summary>
+        /// Renews a consumer that is owed messages and gets none. RabbitMQ may count them as ready, or as handed to a consumer that never gets them; the second is
+        /// seen only by what went with the queue when somebody deleted it.
+        /// </summary>
         public async Task LookAsync(CancellationToken cancel)
         {
             var (begun, before) = (listener.Deliveries.Begun, _begun);
@@ -350,13 +359,14 @@ internal sealed class RabbitMqBus(IServiceProvider services, RabbitMqRegistratio
             if (begun != before || listener.Deliveries.Open >= prefetch || Volatile.Read(ref _channel) is not { } context) return;
             try
             {
-                var count = await link.UseAsync(async (connection, token) =>
+                var (count, isMade) = await link.UseAsync(async (connection, token) =>
                 {
                     await using var channel = await connection.CreateChannelAsync(cancellationToken: token);
-                    return await channel.MessageCountAsync(listener.Queue, token);
+                    return (await channel.MessageCountAsync(listener.Queue, token), await RabbitMqLink.IsMadeAsync(connection, listener.Queue, token));
                 }, cancel);
-                if (count == 0 || listener.Deliveries.Begun != begun) return;
-                EnvelopeLog.Silent(logger, listener.Queue, count);
+                if (listener.Deliveries.Begun != begun || (count == 0 && isMade)) return;
+                if (isMade) EnvelopeLog.Silent(logger, listener.Queue, count);
+                else EnvelopeLog.MadeByOthers(logger, listener.Queue);
                 await context.Channel.CloseAsync(RabbitMQ.Client.Constants.ReplySuccess, "It is renewed.", abort: false, cancel);
             }
             catch (Exception e) when (e is not OperationCanceledException || !cancel.IsCancellationRequested)

@@ -87,9 +87,25 @@ internal sealed class RabbitMqLink(IOptions<RabbitMqOptions> options, TimeProvid
         if (isReplies) arguments["x-expires"] = (long)options.Value.ReplyQueueExpiry.TotalMilliseconds;
         await MakeAsync(connection, queue, arguments, cancel);
         // MassTransit declares an exchange for each queue that it listens to. Bound to the queue it goes with it, and is a second way in for MassTransit's own senders.
+        // That it is there says that nobody has deleted the queue since.
         await using var channel = await connection.CreateChannelAsync(cancellationToken: cancel);
         await channel.ExchangeDeclareAsync(queue, ExchangeType.Fanout, durable: true, autoDelete: true, cancellationToken: cancel);
         await channel.QueueBindAsync(queue, queue, "", cancellationToken: cancel);
+    }
+
+    /// <summary>Whether the queue is the one that was made here, and not one made anew by somebody else.</summary>
+    public static async Task<bool> IsMadeAsync(IConnection connection, string queue, CancellationToken cancel)
+    {
+        await using var channel = await connection.CreateChannelAsync(cancellationToken: cancel);
+        try
+        {
+            await channel.ExchangeDeclarePassiveAsync(queue, cancel);
+            return true;
+        }
+        catch (OperationInterruptedException e) when (e.ShutdownReason?.ReplyCode == Constants.NotFound)
+        {
+            return false;
+        }
     }
 
     /// <summary>Makes a durable queue of the wanted kind unless there is one of that name.</summary>

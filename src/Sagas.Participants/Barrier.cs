@@ -60,7 +60,9 @@ internal sealed class Barrier(IBarrierStore store, TimeProvider time)
 
         var isDo = item.Phase == Phase.Do;
         var inDoubt = row is { InDoubt: true };
-        var begun = inDoubt ? row! : await WriteAsync(new BarrierRow(item.Saga, item.Step)
+        // Written again though it is known to have begun: a note that the run before could not make durable (say, of its refusal) may be on the disk all the
+        // same, and must not come up after a crash as the last word on a run that came later.
+        var begun = await WriteAsync(inDoubt ? row! : new BarrierRow(item.Saga, item.Step)
         {
             Forward = BarrierForward.Started,
             IsDo = isDo,

@@ -35,7 +35,7 @@ public sealed partial class RedisStore
             while ((await ClaimAsync(node.Id, int.MaxValue, cancel).ConfigureAwait(false)).Count > 0)
             {
             }
-        var unfinished = await OwnedAsync(cancel).ConfigureAwait(false);
+        var unfinished = await OwnedAsync(static _ => true, cancel).ConfigureAwait(false);
         _housekeeping = Task.Run(KeepHouseAsync, CancellationToken.None);
         return unfinished;
     }
@@ -79,12 +79,13 @@ public sealed partial class RedisStore
     }
 
     /// <inheritdoc/>
-    public async ValueTask<IReadOnlyList<SagaState>> OwnedAsync(CancellationToken cancel)
+    public async ValueTask<IReadOnlyList<SagaState>> OwnedAsync(Predicate<SagaId> which, CancellationToken cancel)
     {
+        ArgumentNullException.ThrowIfNull(which);
         var owned = await _link.AskAsync(database => Task.WhenAll(_partitions.Select(partition =>
             database.SetMembersAsync(partition.Key("owned:" + Node), CommandFlags.DemandMaster))), cancel).ConfigureAwait(false);
         var sagas = new List<SagaState>();
-        foreach (var ids in owned.SelectMany(static ids => ids).Select(static id => (string)id!).Chunk(500))
+        foreach (var ids in owned.SelectMany(static ids => ids).Select(static id => (string)id!).Where(id => which(new SagaId(id))).Chunk(500))
             sagas.AddRange((await StatesAsync(ids, cancel).ConfigureAwait(false)).OfType<SagaState>().Where(static saga => !saga.Ended));
         return sagas;
     }

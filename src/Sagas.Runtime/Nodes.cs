@@ -20,8 +20,8 @@ public interface ISharedSagaStore : ISagaStore
     /// <summary>Makes this node the owner of at most so many sagas of another and returns them; none are left when it returns none.</summary>
     ValueTask<IReadOnlyList<SagaState>> ClaimAsync(string node, int most, CancellationToken cancel);
 
-    /// <summary>The unfinished sagas that this node owns.</summary>
-    ValueTask<IReadOnlyList<SagaState>> OwnedAsync(CancellationToken cancel);
+    /// <summary>The unfinished sagas that this node owns, of those asked for.</summary>
+    ValueTask<IReadOnlyList<SagaState>> OwnedAsync(Predicate<SagaId> which, CancellationToken cancel);
 
     /// <summary>How many unfinished sagas each of the nodes owns.</summary>
     ValueTask<IReadOnlyDictionary<string, long>> OwnersAsync(IReadOnlyList<string> nodes, CancellationToken cancel);
@@ -88,6 +88,7 @@ internal sealed class Nodes : INodeListener
     private readonly EngineParts _engine;
     private readonly SagaFeed _feed;
     private readonly Waiters _waiters;
+    private readonly Predicate<SagaId> _isInHand;
     private readonly Func<SagaState, CancellationToken, ValueTask<bool>> _adopt;
     private readonly Func<Mail, CancellationToken, ValueTask> _post;
     private readonly Func<CancellationToken, Task> _loadDefinitions;
@@ -96,25 +97,31 @@ internal sealed class Nodes : INodeListener
     private readonly List<SagaState> _homeless = [];
     private TaskCompletionSource _nudge;
     private Task _running = Task.CompletedTask;
+    private DateTimeOffset _lookedAt;
     private volatile bool _reread, _redefine;
 
     /// <param name="store">The store that the nodes share.</param>
     /// <param name="engine">The engine.</param>
     /// <param name="feed">Who listens to sagas here.</param>
     /// <param name="waiters">Who waits for sagas here.</param>
+    /// <param name="isInHand">Whether a worker holds the saga.</param>
     /// <param name="adopt">Goes on with a saga; false: its definition is not known here.</param>
     /// <param name="post">Puts mail into its saga's mailbox.</param>
     /// <param name="loadDefinitions">Takes in the definitions that the store keeps.</param>
-    public Nodes(ISharedSagaStore store, EngineParts engine, SagaFeed feed, Waiters waiters, Func<SagaState, CancellationToken, ValueTask<bool>> adopt,
-        Func<Mail, CancellationToken, ValueTask> post, Func<CancellationToken, Task> loadDefinitions)
+    public Nodes(ISharedSagaStore store, EngineParts engine, SagaFeed feed, Waiters waiters, Predicate<SagaId> isInHand,
+        Func<SagaState, CancellationToken, ValueTask<bool>> adopt, Func<Mail, CancellationToken, ValueTask> post, Func<CancellationToken, Task> loadDefinitions)
     {
-        (_store, _engine, _feed, _waiters, _adopt, _post, _loadDefinitions) = (store, engine, feed, waiters, adopt, post, loadDefinitions);
+        (_store, _engine, _feed, _waiters, _isInHand, _adopt, _post, _loadDefinitions) = (store, engine, feed, waiters, isInHand, adopt, post, loadDefinitions);
         _nudge = new TaskCompletionSource(engine.Time.Continuations());
         store.Listen(this);
         feed.Listening = saga => _ = WatchAsync(saga);
     }
 
-    public void Start() => _running = _engine.Time.Run(RunAsync);
+    public void Start()
+    {
+        _lookedAt = _engine.Now;
+        _running = _engine.Time.Run(RunAsync);
+    }
 
     /// <summary>Ends this node's life among the others, who take over its sagas at once.</summary>
     public async Task LeaveAsync()
@@ -234,7 +241,7 @@ internal sealed class Nodes : INodeListener
             _reread = false;
             try
             {
-                foreach (var saga in await _store.OwnedAsync(cancel).ConfigureAwait(false)) await AdoptAsync(saga, cancel).ConfigureAwait(false);
+                foreach (var saga in await _store.OwnedAsync(static _ => true, cancel).ConfigureAwait(false)) await AdoptAsync(saga, cancel).ConfigureAwait(false);
             }
             catch
             {
@@ -242,6 +249,7 @@ internal sealed class Nodes : INodeListener
                 throw;
             }
         }
+        await FindStrayAsync(cancel).ConfigureAwait(false);
         foreach (var node in nodes)
         {
             if (node.IsAlive) _emptied.Remove(node.Id);
@@ -281,6 +289,18 @@ internal sealed class Nodes : INodeListener
         if (await _adopt(saga, cancel).ConfigureAwait(false)) return;
         _homeless.Add(saga);
         _redefine = true;
+    }
+
+    /// <summary>
+    /// Sagas of this node that none of its workers holds: a request that was given up as lost, of this process or of one that had its name before, may have
+    /// reached the store late.
+    /// </summary>
+    private async Task FindStrayAsync(CancellationToken cancel)
+    {
+        if (_engine.Now - _lookedAt < LookAgain) return;
+        foreach (var saga in await _store.OwnedAsync(id => !_isInHand(id) && !_homeless.Exists(saga => saga.Id == id), cancel).ConfigureAwait(false))
+            if (!_isInHand(saga.Id)) await AdoptAsync(saga, cancel).ConfigureAwait(false);
+        _lookedAt = _engine.Now;
     }
 
     /// <summary>Sagas whose definition was not known here: it may be by now.</summary>

@@ -113,10 +113,10 @@ internal sealed class Processor
             {
                 var (committed, again) = await CommitAsync().ConfigureAwait(false);
                 foreach (var live in committed) Dispatch(live);
-                foreach (var live in again) await DecideAgainAsync(live, isConflict: true).ConfigureAwait(false);
+                foreach (var live in again) await DecideAgainAsync(live).ConfigureAwait(false);
             }
             if (_engine.Shared is null) break;
-            foreach (var live in _batch.FindAll(static live => live.Unsure)) await DecideAgainAsync(live, isConflict: false).ConfigureAwait(false);
+            foreach (var live in _batch.FindAll(static live => live.Unsure)) await MakeSureAsync(live).ConfigureAwait(false);
         }
         while (_batch.Exists(static live => live.Urgent));
         _openSagas = _live.Count;
@@ -130,8 +130,8 @@ internal sealed class Processor
         if (_live.TryGetValue(mail.Id, out var live) && !live.Doubtful)
         {
             if (mail is not (TakenMail or RecoveredMail)) return live;
-            // What was decided in this batch goes to the store anyway, which has the last word. If it was nothing, or a start that the store refuses, the saga
-            // would be let go after the batch, though it is this node's now: then it is taken up again.
+            // What was decided in this batch goes to the store anyway, which has the last word. If it was nothing, the saga may be let go after the batch,
+            // though it is this node's now: then it is taken up again.
             if (live.InBatch)
             {
                 if (mail is RecoveredMail adopted) _adopted.Add(adopted);
@@ -180,7 +180,7 @@ internal sealed class Processor
             live.Fresh = true;
             Enter(live);
             // Whatever was sent before the doubt may never have been: ask again. Another node's commands are out.
-            if (owner is null && mail is not RecoveredMail) Fold(live, new EventMail(mail.Id, new SagaEvent.Recovered()));
+            if (owner is null && mail is not RecoveredMail) Fold(live, new RecoveredMail(stored, live.Definition));
             return live;
         }
         if (live is not null) LetGo(live, stored);
@@ -380,66 +380,32 @@ internal sealed class Processor
                 _engine.Log.SagaStuck(live.State.Id, live.Definition.Name, live.Definition.Steps[i].Name, error?.Message ?? "no answer");
     }
 
-    /// <summary>Another node, or an earlier life of the same id, has written: what was decided is void, and is decided again on what the store has.</summary>
-    /// <param name="live">The saga.</param>
-    /// <param name="isConflict">Whether that is known; if it is only to be seen, what was decided stays when nobody has.</param>
-    private async Task DecideAgainAsync(Live live, bool isConflict)
+    /// <summary>Another node, or an earlier life of this one, has written: what was decided is void, and is decided again on what the store has.</summary>
+    private async Task DecideAgainAsync(Live live)
     {
-        if (isConflict) Telemetry.Conflicts.Add(1);
-        SagaState? stored;
-        string? owner;
+        Telemetry.Conflicts.Add(1);
+        live.Doubtful = true;
+        var mail = live.Batch.ToArray();
+        live.LeaveBatch();
+        _batch.Remove(live);
+        foreach (var one in mail) await TakeAsync(one).ConfigureAwait(false);
+        // Lazy replies of earlier batches were flushed: they are lost, and their steps are to be asked again.
+        if (mail.Length == 0) await TakeAsync(new TimerMail(live.State.Id)).ConfigureAwait(false);
+    }
+
+    /// <summary>Another node may have written: if it has, what was said of the saga is void.</summary>
+    private async Task MakeSureAsync(Live live)
+    {
         try
         {
-            (stored, owner) = await _engine.LoadAsync(live.State.Id).ConfigureAwait(false);
+            var (stored, _) = await _engine.LoadAsync(live.State.Id).ConfigureAwait(false);
+            live.Fresh = true;
+            if (stored?.Version != live.Durable!.Version) await DecideAgainAsync(live).ConfigureAwait(false);
         }
         catch (StoreUnavailableException e)
         {
             Doubt(live, e);
-            return;
         }
-        live.Fresh = true;
-        if (!isConflict && stored?.Version == live.Durable!.Version) return;
-        foreach (var start in live.Batch.OfType<StartMail>())
-        {
-            if (stored is not null) start.Reply(Existing(start, stored));
-            else start.Fail(new StoreUnavailableException($"Saga '{start.Id}' was stored, and the store has lost it. Repeat the start."));
-        }
-        if (stored is null or { Ended: true } || live.Durable is null)
-        {
-            // A start met an id in use: the saga in memory was never one. Other mail in the batch is for the stored saga.
-            LetGo(live, stored);
-            foreach (var mail in live.Batch)
-                if (stored is { Ended: false }) PostAgain(mail);
-                else if (mail is RequestMail request) request.Reply(Missing(request, stored));
-            if (stored is not { Ended: false }) return;
-            live.LeaveBatch();
-            _batch.Remove(live);
-            // Nobody has it in hand, though it is this node's: it was claimed a moment ago, or its start was stored and the answer lost.
-            if (owner is null && _engine.DefinitionOf(stored) is { } definition) Adopt(new RecoveredMail(stored, definition));
-            return;
-        }
-        var wasTheirs = live.TakenFrom is not null;
-        live.Reset(stored, owner);
-        // It became this node's since it was read: what its owner before had sent may be lost with it.
-        if (wasTheirs && owner is null) Fold(live, new RecoveredMail(stored, live.Definition));
-        foreach (var mail in live.Batch)
-            if (owner is null || mail is not (TimerMail or RecoveredMail)) Fold(live, mail);
-        if (owner is not null && live.Dirty) live.Hurry();
-    }
-
-    /// <summary>Mail for the saga that is stored, which came with a start that was none.</summary>
-    private void PostAgain(Mail mail)
-    {
-        if (mail is EventMail && !TryPost(mail) && mail is RequestMail request)
-            request.Reply(new RequestResult(RequestOutcome.Busy, Problem: "The engine has as much work as it can hold. Repeat later."));
-    }
-
-    private void Adopt(RecoveredMail mail)
-    {
-        var live = _live[mail.Id] = Live.FromStore(mail.Definition, mail.Saga);
-        Enter(live);
-        live.Join(mail);
-        Fold(live, mail);
     }
 
     private void Doubt(Live live, StoreUnavailableException why)

@@ -39,7 +39,7 @@ public sealed class SagaEngine : IHostedLifecycleService
             options.Value, time, log, Committed);
         _workers = [.. Enumerable.Range(0, options.Value.Workers).Select(_ => new Processor(_parts))];
         if (_parts.Shared is { } shared)
-            _nodes = new Nodes(shared, _parts, Feed, _waiters, AdoptAsync, (mail, cancel) => WorkerOf(mail.Id).PostAsync(mail, cancel),
+            _nodes = new Nodes(shared, _parts, Feed, _waiters, id => WorkerOf(id).Find(id) is not null, AdoptAsync, (mail, cancel) => WorkerOf(mail.Id).PostAsync(mail, cancel),
                 async cancel => _parts.Definitions.Load(await shared.DefinitionsAsync(cancel).ConfigureAwait(false), Unread));
         _operations = new Operations(this, _parts);
     }

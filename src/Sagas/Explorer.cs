@@ -21,8 +21,11 @@ public sealed class Explorer
     private readonly ulong[] _packed;
     private int[] _slots = new int[1 << 16];
     private int _count;
-    private long _transitions;
+    private long _transitions, _warm;
     private Explored _here;
+    // What follows from one state, until all of it is looked for together.
+    private ulong[] _following;
+    private readonly List<int> _deeds = [];
 
     private Explorer(SagaDefinition saga, ExplorerBounds bounds, ImmutableArray<EffectInvariant> invariants, Func<bool>? stop, ExplorerMutant mutant,
         Func<SagaDefinition, SagaState, SagaEvent, DateTimeOffset, Decision>? decide)
@@ -31,6 +34,7 @@ public sealed class Explorer
         _world = new ExplorerWorld(saga, bounds, invariants, mutant, decide);
         _words = 1 + (_n + 2) / 2;
         _packed = new ulong[_words];
+        _following = new ulong[64 * (_words + 1)];
         _here.Steps = new uint[_n];
     }
 
@@ -76,7 +80,7 @@ public sealed class Explorer
         _world.Start();
         if (_world.Broken is { } atOnce) return Report(ExplorerVerdict.Violated, 0, atOnce, []);
         Pack(_world.Next);
-        Find(-1, 0, add: true);
+        Find(_packed, Hash(_packed), -1, 0, add: true);
 
         int index = 0, depth = 0, levelEnd = 1, onward = -1;
         (string Broken, int Deed)? violation = null;
@@ -88,9 +92,7 @@ public sealed class Explorer
                 violation = (broken, DeedCode(deed, step, detail));
                 return true;
             }
-            Pack(_world.Next);
-            var next = Find(index, DeedCode(deed, step, detail), add: true);
-            if (onward < 0 && next != index) onward = next;
+            Follow(DeedCode(deed, step, detail));
             return false;
         }
         Func<Deed, int, int, bool> visit = Visit;
@@ -100,7 +102,14 @@ public sealed class Explorer
             if ((index & 1023) == 0 && (_count > _bounds.MaxStates || _stop?.Invoke() == true)) return Report(ExplorerVerdict.Bounded, depth, null, []);
             Unpack(index);
             onward = -1;
+            _deeds.Clear();
             if (_world.Each(_here, index == 0, visit)) return Violated(depth, violation!.Value.Broken, index, violation.Value.Deed);
+            Warm();
+            for (var i = 0; i < _deeds.Count; i++)
+            {
+                var next = Find(Following(i)[1..], Following(i)[0], index, _deeds[i], add: true);
+                if (onward < 0 && next != index) onward = next;
+            }
             _onward[index >> ChunkBits][index & (ChunkSize - 1)] = _world.Ended(_here) ? index : onward;
         }
         return CanAllEnd(out var lost) switch
@@ -131,7 +140,7 @@ public sealed class Explorer
         bool Leads(Deed deed, int step, int detail)
         {
             Pack(_world.Next);
-            return Find(-1, 0, add: false) is >= 0 and var next && can[next];
+            return Find(_packed, Hash(_packed), -1, 0, add: false) is >= 0 and var next && can[next];
         }
         Func<Deed, int, int, bool> leads = Leads;
         for (var found = true; found;)
@@ -166,7 +175,7 @@ public sealed class Explorer
 
     private void Unpack(int index)
     {
-        var at = _arena[index >> ChunkBits].AsSpan((index & (ChunkSize - 1)) * _words, _words);
+        var at = State(index);
         (_here.Memory, _here.Stored, _here.Stale) = ((int)(at[0] & 0xFFFFF), (int)(at[0] >> 20 & 0xFFFFF), (int)(at[0] >> 40 & 0xFFFFF));
         _here.StaleIsFresh = (at[0] >> 60 & 1) != 0;
         var used = (int)at[1];
@@ -175,22 +184,48 @@ public sealed class Explorer
         for (var s = 0; s < _n; s++) _here.Steps[s] = (uint)(at[(s + 3) / 2] >> ((s + 3) % 2 * 32));
     }
 
-    /// <summary>The place of the packed state; when it is new, its new place, or -1 if it is not to be added.</summary>
-    private int Find(int parent, int deed, bool add)
+    private Span<ulong> Following(int i) => _following.AsSpan(i * (_words + 1), _words + 1);
+
+    private void Follow(int deed)
+    {
+        if ((_deeds.Count + 1) * (_words + 1) > _following.Length) Array.Resize(ref _following, _following.Length * 2);
+        Pack(_world.Next);
+        var following = Following(_deeds.Count);
+        following[0] = Hash(_packed);
+        _packed.CopyTo(following[1..]);
+        _deeds.Add(deed);
+    }
+
+    /// <summary>Touches what is about to be looked for. Nothing of it is in the processor's caches: fetched one after the other, it would be half of the work.</summary>
+    private void Warm()
+    {
+        for (var i = 0; i < _deeds.Count; i++) _warm += _slots[SlotOf(Following(i)[0])];
+        for (var i = 0; i < _deeds.Count; i++)
+            if (_slots[SlotOf(Following(i)[0])] is not 0 and var known) _warm += (long)State(known - 1)[0];
+    }
+
+    private static ulong Hash(ReadOnlySpan<ulong> packed)
     {
         var hash = 14695981039346656037ul;
-        foreach (var word in _packed)
+        foreach (var word in packed)
         {
             hash = (hash ^ word) * 0x9E3779B97F4A7C15ul;
             hash ^= hash >> 29;
         }
+        return hash;
+    }
+
+    private int SlotOf(ulong hash) => (int)(hash >> 20) & (_slots.Length - 1);
+
+    private Span<ulong> State(int index) => _arena[index >> ChunkBits].AsSpan((index & (ChunkSize - 1)) * _words, _words);
+
+    /// <summary>The place of a packed state; when it is new, its new place, or -1 if it is not to be added.</summary>
+    private int Find(ReadOnlySpan<ulong> packed, ulong hash, int parent, int deed, bool add)
+    {
         var mask = _slots.Length - 1;
-        var slot = (int)(hash >> 20) & mask;
+        var slot = SlotOf(hash);
         for (; _slots[slot] != 0; slot = (slot + 1) & mask)
-        {
-            var known = _slots[slot] - 1;
-            if (_arena[known >> ChunkBits].AsSpan((known & (ChunkSize - 1)) * _words, _words).SequenceEqual(_packed)) return known;
-        }
+            if (State(_slots[slot] - 1).SequenceEqual(packed)) return _slots[slot] - 1;
         if (!add) return -1;
         if ((_count & (ChunkSize - 1)) == 0)
         {
@@ -198,7 +233,7 @@ public sealed class Explorer
             _parents.Add(new (int, int)[ChunkSize]);
             _onward.Add(new int[ChunkSize]);
         }
-        _packed.CopyTo(_arena[_count >> ChunkBits].AsSpan((_count & (ChunkSize - 1)) * _words, _words));
+        packed.CopyTo(State(_count));
         _parents[_count >> ChunkBits][_count & (ChunkSize - 1)] = (parent, deed);
         _slots[slot] = ++_count;
         if (_count > _slots.Length / 2) Grow();
@@ -207,22 +242,14 @@ public sealed class Explorer
 
     private void Grow()
     {
-        var (old, grown) = (_slots, new int[_slots.Length * 2]);
-        _slots = grown;
-        var mask = grown.Length - 1;
+        var old = _slots;
+        _slots = new int[old.Length * 2];
         foreach (var place in old)
         {
             if (place == 0) continue;
-            var at = _arena[(place - 1) >> ChunkBits].AsSpan(((place - 1) & (ChunkSize - 1)) * _words, _words);
-            var hash = 14695981039346656037ul;
-            foreach (var word in at)
-            {
-                hash = (hash ^ word) * 0x9E3779B97F4A7C15ul;
-                hash ^= hash >> 29;
-            }
-            var slot = (int)(hash >> 20) & mask;
-            while (grown[slot] != 0) slot = (slot + 1) & mask;
-            grown[slot] = place;
+            var slot = SlotOf(Hash(State(place - 1)));
+            while (_slots[slot] != 0) slot = (slot + 1) & (_slots.Length - 1);
+            _slots[slot] = place;
         }
     }
 

@@ -17,7 +17,7 @@ internal sealed class Detour(string url, int seed, Score score) : IAsyncDisposab
     private readonly ConcurrentDictionary<Task, bool> _late = new();
     private Task _running = Task.CompletedTask;
     private volatile bool _isPeace;
-    private volatile IChannel? _channel;
+    private volatile Link? _link;
 
     /// <summary>What was said of each saga.</summary>
     public ConcurrentDictionary<string, Said> Heard { get; } = new();
@@ -34,12 +34,13 @@ internal sealed class Detour(string url, int seed, Score score) : IAsyncDisposab
         {
             try
             {
-                var waiting = _channel is null || !_late.IsEmpty;
+                var link = _link;
+                var waiting = link is null || !_late.IsEmpty;
                 foreach (var (from, to) in Routes())
-                    waiting = waiting || await _channel!.MessageCountAsync(from, cancel) > 0 || await _channel!.MessageCountAsync(to, cancel) > 0;
+                    waiting = waiting || await link!.Channel.MessageCountAsync(from, link.Gone) > 0 || await link.Channel.MessageCountAsync(to, link.Gone) > 0;
                 quiet = waiting ? 0 : quiet + 1;
             }
-            catch (Exception e) when (e is not OperationCanceledException)
+            catch (Exception) when (!cancel.IsCancellationRequested)
             {
                 quiet = 0;
             }
@@ -64,22 +65,22 @@ internal sealed class Detour(string url, int seed, Score score) : IAsyncDisposab
         {
             try
             {
-                var gone = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-                using var _ = _stop.Token.Register(gone.SetResult);
+                using var gone = CancellationTokenSource.CreateLinkedTokenSource(_stop.Token);
                 await using var connection = await new ConnectionFactory { Uri = new Uri(url), AutomaticRecoveryEnabled = false, ConsumerDispatchConcurrency = 4 }.CreateConnectionAsync(_stop.Token);
-                connection.ConnectionShutdownAsync += (_, _) => Task.FromResult(gone.TrySetResult());
+                connection.ConnectionShutdownAsync += (_, _) => gone.CancelAsync();
                 await using var channel = await connection.CreateChannelAsync(new CreateChannelOptions(true, true, consumerDispatchConcurrency: 8), _stop.Token);
-                channel.ChannelShutdownAsync += (_, _) => Task.FromResult(gone.TrySetResult());
+                channel.ChannelShutdownAsync += (_, _) => gone.CancelAsync();
+                var link = new Link(channel, gone.Token);
                 await channel.BasicQosAsync(0, 64, global: false, _stop.Token);
                 foreach (var (from, to) in Routes())
                 {
                     await channel.QueueDeclareAsync(from, durable: true, exclusive: false, autoDelete: false, cancellationToken: _stop.Token);
                     var consumer = new AsyncEventingBasicConsumer(channel);
-                    consumer.ReceivedAsync += (_, message) => PassAsync(channel, to, message);
+                    consumer.ReceivedAsync += (_, message) => PassAsync(link, to, message);
                     await channel.BasicConsumeAsync(from, autoAck: false, consumer, _stop.Token);
                 }
-                _channel = channel;
-                await gone.Task;
+                _link = link;
+                await Task.Delay(Timeout.Infinite, gone.Token);
             }
             catch (Exception) when (!_stop.IsCancellationRequested)
             {
@@ -87,13 +88,13 @@ internal sealed class Detour(string url, int seed, Score score) : IAsyncDisposab
             }
             finally
             {
-                _channel = null;
+                _link = null;
             }
             await Task.Delay(200, _stop.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
     }
 
-    private async Task PassAsync(IChannel channel, string to, BasicDeliverEventArgs message)
+    private async Task PassAsync(Link link, string to, BasicDeliverEventArgs message)
     {
         try
         {
@@ -110,14 +111,14 @@ internal sealed class Detour(string url, int seed, Score score) : IAsyncDisposab
             }
             else
             {
-                await channel.BasicPublishAsync("", to, mandatory: false, properties, body);
+                await link.Channel.BasicPublishAsync("", to, mandatory: false, properties, body, link.Gone);
                 if (fate < 0.25)
                 {
                     score.Hit(Fault.MessageDoubled);
                     PassLater(to, properties, body, TimeSpan.FromSeconds(fate < 0.15 ? 0 : 5 * delay * delay));
                 }
             }
-            await channel.BasicAckAsync(message.DeliveryTag, multiple: false);
+            await link.Channel.BasicAckAsync(message.DeliveryTag, multiple: false, link.Gone);
         }
         catch (Exception e) when (e is RabbitMQ.Client.Exceptions.RabbitMQClientException or OperationCanceledException or ObjectDisposedException)
         {
@@ -134,8 +135,9 @@ internal sealed class Detour(string url, int seed, Score score) : IAsyncDisposab
             try
             {
                 await Task.Delay(after, _stop.Token);
-                while (_channel is null) await Task.Delay(100, _stop.Token);
-                await _channel.BasicPublishAsync("", to, mandatory: false, properties, body, _stop.Token);
+                Link? link;
+                while ((link = _link) is null) await Task.Delay(100, _stop.Token);
+                await link.Channel.BasicPublishAsync("", to, mandatory: false, properties, body, link.Gone);
             }
             catch (Exception)
             {
@@ -168,6 +170,9 @@ internal sealed class Detour(string url, int seed, Score score) : IAsyncDisposab
         return isCommand ? System.Text.Encoding.UTF8.GetBytes(batch.ToJsonString()) : body.ToArray();
     }
 }
+
+/// <summary>A channel, and when it is no more: a publish that waits for RabbitMQ's confirm when the connection dies may wait for ever.</summary>
+internal sealed record Link(IChannel Channel, CancellationToken Gone);
 
 /// <summary>What was said of a saga on the wire.</summary>
 internal sealed class Said

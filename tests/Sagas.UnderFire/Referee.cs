@@ -28,6 +28,7 @@ public sealed class Referee : IAsyncDisposable
     private readonly Dictionary<string, HttpClient> _http = [];
     private readonly ConcurrentDictionary<string, Order> _orders = new(), _unacknowledged = new();
     private readonly ConcurrentDictionary<string, string> _seenEnded = new();
+    private readonly ConcurrentDictionary<string, JsonElement> _seenOpen = new();
     private readonly ConcurrentQueue<string> _wrongs = new();
     private readonly SemaphoreSlim _calm = new(1);
     private RedisServer _redis = null!;
@@ -169,6 +170,7 @@ public sealed class Referee : IAsyncDisposable
             {
                 var saga = await _http[AnyNode()].GetFromJsonAsync<JsonElement>($"/api/v1/sagas/{id}", cancel);
                 if (saga.GetProperty("finishedAt").ValueKind != JsonValueKind.Null) _seenEnded[id] = saga.GetRawText();
+                else _seenOpen[id] = saga;
             }
         }
         catch (Exception e) when (IsNetwork(e, cancel))
@@ -414,8 +416,11 @@ public sealed class Referee : IAsyncDisposable
             cancel => CutAsync(Fault.RabbitRequestsCut, "", "RabbitMQ", cancel), cancel => CutAsync(Fault.RedisRequestsCut, "", "Redis", cancel),
             cancel => CutAsync(Fault.BothWaysCut, "", "", cancel), cancel => CutAsync(Fault.ConnectionSlow, "", "", cancel),
         ];
-        foreach (var one in all) yield return one;
-        while (true) yield return Next(6) == 0 ? KillRabbitAsync : all[Next(all.Length)];
+        while (true)
+        {
+            foreach (var one in all) yield return one;
+            lock (_random) _random.Shuffle(all);
+        }
     }
 
     private async Task WithServersAsync(bool isRestart, Func<Task> harm, CancellationToken cancel)
@@ -547,7 +552,14 @@ public sealed class Referee : IAsyncDisposable
             await Task.Delay(200, cancel);
         }
         // What is late must change nothing: everything is to arrive before the books are read.
-        await _detour.DrainedAsync(cancel).WaitAsync(Patience, cancel);
+        try
+        {
+            await _detour.DrainedAsync(cancel).WaitAsync(Patience, cancel);
+        }
+        catch (TimeoutException)
+        {
+            Wrong($"not all messages have arrived after {Patience.TotalSeconds} s of peace");
+        }
         _print(string.Create(CultureInfo.InvariantCulture, $"      all ended and all arrived {Stopwatch.GetElapsedTime(began).TotalSeconds:0.0} s later"));
     }
 
@@ -582,6 +594,14 @@ public sealed class Referee : IAsyncDisposable
         {
             if (await _http["b"].GetStringAsync($"/api/v1/sagas/{seen.Key}", stop) != seen.Value) Wrong($"{seen.Key} had ended, and has changed since (P10)");
         });
+        await Parallel.ForEachAsync(_seenOpen, cancel, async (seen, stop) =>
+        {
+            var saga = await _http["a"].GetFromJsonAsync<JsonElement>($"/api/v1/sagas/{seen.Key}", stop);
+            var (shown, isCommitted) = (seen.Value.GetProperty("status").GetString(), seen.Value.GetProperty("committedAt").ValueKind != JsonValueKind.Null);
+            if (isCommitted && saga.GetProperty("committedAt").GetString() != seen.Value.GetProperty("committedAt").GetString()) Wrong($"{seen.Key} was shown as past its commit point, and that was forgotten (P11)");
+            if (shown == "Compensating" && saga.GetProperty("status").GetString() != "Compensated") Wrong($"{seen.Key} was shown as compensating, and that was forgotten (P11)");
+            if (saga.GetProperty("updatedAt").GetDateTime() < seen.Value.GetProperty("updatedAt").GetDateTime()) Wrong($"{seen.Key} was shown as it never was (P11)");
+        });
 
         var database = _look.GetDatabase();
         var books = Place.Participants.Where(static name => name != "payee").SelectMany(name => FileBooks.Read(Place.Books(_folder, name), out _))
@@ -600,6 +620,7 @@ public sealed class Referee : IAsyncDisposable
         foreach (var fault in Enum.GetValues<Fault>()) _print($"{_score[fault],8}  {_score.Text(fault)}");
         _print($"{sagas.Count,8}  sagas: {string.Join(", ", sagas.GroupBy(static saga => saga.Value).OrderBy(static group => group.Key).Select(static group => $"{group.Count()} {group.Key}"))}; {_cancelled} by an operator's cancel");
         _print($"{Counted(Count.Answered) - Counted(Count.Handled),8}  commands that the barriers answered alone, of {Counted(Count.Answered)}; {Counted(Count.Recognised)} more that the books knew");
+        _print($"{_seenEnded.Count + _seenOpen.Count,8}  sagas were looked at on the way and are what was shown; {_seenEnded.Count} had ended");
         _print($"{verdict.EmptyCancels,8}  undone without ever having been done (empty cancel); {_score.LateTries} tries came after that and were refused");
         _print(string.Create(CultureInfo.InvariantCulture, $"{takeover.TotalSeconds,6:0.0} s  worst of {_score.Takeovers.Count} takeovers from a dead node, to the next commit; {Worst(_score.HinderedTakeovers).TotalSeconds:0.0} s of {_score.HinderedTakeovers.Count} from stopped nodes, or with Redis or RabbitMQ away as well"));
         _print(string.Create(CultureInfo.InvariantCulture, $"{_worstRecovery.TotalSeconds,6:0.0} s  worst time from a server's return to the next transfer that ended"));

@@ -86,8 +86,8 @@ internal sealed class StoreServer(World world)
         return claimed;
     }
 
-    public IReadOnlyList<SagaState> Owned(string node) =>
-        _owned.TryGetValue(node, out var ids) ? [.. ids.Select(id => Read(Sagas.FindAsync(new SagaId(id), CancellationToken.None))!)] : [];
+    public IReadOnlyList<SagaState> Owned(string node, Predicate<SagaId> which) =>
+        _owned.TryGetValue(node, out var ids) ? [.. ids.Select(static id => new SagaId(id)).Where(id => which(id)).Select(id => Read(Sagas.FindAsync(id, CancellationToken.None))!)] : [];
 
     public long Count(string node) => _owned.TryGetValue(node, out var ids) ? ids.Count : 0;
 
@@ -201,7 +201,7 @@ internal sealed class SharedStore : ISharedSagaStore
             while ((await ClaimAsync(node.Id, int.MaxValue, cancel)).Count > 0)
             {
             }
-        var unfinished = await OwnedAsync(cancel);
+        var unfinished = await OwnedAsync(static _ => true, cancel);
         _isOpen = true;
         if (_world.Mutant == Mutant.SkipRecovery) return [];
         if (_world.Faults.Strikes(Fault.CrashAfterRecovery))
@@ -253,7 +253,7 @@ internal sealed class SharedStore : ISharedSagaStore
         return claimed;
     }
 
-    public async ValueTask<IReadOnlyList<SagaState>> OwnedAsync(CancellationToken cancel) => await AskAsync(() => _server.Owned(Node));
+    public async ValueTask<IReadOnlyList<SagaState>> OwnedAsync(Predicate<SagaId> which, CancellationToken cancel) => await AskAsync(() => _server.Owned(Node, which));
 
     public async ValueTask<IReadOnlyDictionary<string, long>> OwnersAsync(IReadOnlyList<string> nodes, CancellationToken cancel) =>
         await AskAsync(() => nodes.ToDictionary(node => node, _server.Count));

@@ -12,13 +12,13 @@ public sealed record SimulationOptions
     /// <summary>How many seeds; null: as many as fit into <see cref="Time"/>.</summary>
     public int? Seeds { get; init; }
 
-    /// <summary>How long to go on with fresh seeds, in real time. Default 20 s.</summary>
+    /// <summary>How long to go on with fresh seeds, in real time; none is begun that would not end in it, and those at its end are smaller. Default 20 s.</summary>
     public TimeSpan Time { get; init; } = TimeSpan.FromSeconds(20);
 
     /// <summary>How many sagas all seeds together are to have at least; null: see <see cref="Seeds"/>.</summary>
     public long? TotalSagas { get; init; }
 
-    /// <summary>How many sagas a seed has; null: 20 to 2,000, as the seed decides.</summary>
+    /// <summary>How many sagas a seed has; null: 20 to 2,000, as the seed decides and the time allows.</summary>
     public int? Sagas { get; init; }
 
     /// <summary>1: one node on a journal; 2 or 3: so many on a store that they share. Null: as the seed decides.</summary>
@@ -65,6 +65,8 @@ public sealed record SimulationReport(int Seeds, long Sagas, long Completed, lon
 /// </summary>
 public static class Simulation
 {
+    private const int LeastSagas = 20;
+
     /// <summary>Runs seeds until one breaks a promise, or time is over.</summary>
     public static SimulationReport Run(SimulationOptions options)
     {
@@ -78,17 +80,33 @@ public static class Simulation
         var seeds = 0;
         long takenOver = 0, onNodes = 0;
         var gate = new Lock();
+        // Only time decides how many there are: then also how large.
+        var timed = options.Seeds is null && options.TotalSagas is null && options.Sagas is null;
+        var (busy, judged) = (TimeSpan.Zero, 0L);
         Seed? Next()
         {
             lock (gate)
-                return failure is null && (options.TotalSagas is { } total ? sagas < total : options.Seeds is { } count ? seeds < count : clock.Elapsed < options.Time)
-                    ? new Seed(first + seeds++, options.Sagas ?? 0, options.Nodes ?? 0, options.Without) : null;
+            {
+                var most = timed ? Fitting() : int.MaxValue;
+                if (failure is not null || most < LeastSagas) return null;
+                if (options.TotalSagas is { } total ? sagas >= total : options.Seeds is { } count ? seeds >= count : clock.Elapsed >= options.Time) return null;
+                var number = first + seeds++;
+                return new Seed(number, options.Sagas ?? Math.Min(most, DrawSagas(number)), options.Nodes ?? 0, options.Without);
+            }
+        }
+        // How many sagas a seed may have to be over in time for certain, by what they have cost so far; the first has some in any case.
+        int Fitting()
+        {
+            var cost = judged > 0 ? busy / judged : 10.Milliseconds();
+            var fitting = (int)Math.Min((options.Time - clock.Elapsed) / 2 / cost, Math.Max(options.Time / 10 / cost, LeastSagas));
+            return seeds == 0 ? Math.Max(fitting, LeastSagas) : fitting;
         }
         void Work()
         {
             while (Next() is { } run)
             {
                 string? found;
+                var begun = clock.Elapsed;
                 try
                 {
                     found = Try(run);
@@ -97,7 +115,7 @@ public static class Simulation
                 {
                     found = e.ToString();
                 }
-                lock (gate) failure ??= found;
+                lock (gate) (failure, busy, judged) = (failure ?? found, busy + (clock.Elapsed - begun), judged + run.Sagas);
             }
         }
         string? Try(Seed run)
@@ -125,13 +143,19 @@ public static class Simulation
             Enum.GetValues<Fault>().ToDictionary(fault => fault, fault => hits[(int)fault]), failure);
     }
 
+    private static int DrawSagas(int seed) => (int)(LeastSagas * Math.Pow(100, new Random(seed).NextDouble()));
+
     /// <summary>After how many seeds a broken world is noticed, and by what; null: not within <paramref name="most"/>.</summary>
     internal static (int Seeds, string Fault)? Catch(Mutant mutant, int sagas, int most)
     {
         for (var seed = 1; seed <= most; seed++)
-            if (new Seed(seed, sagas, mutant < Mutant.NoOwnerCheck ? 1 : 2 + seed % 2, new HashSet<Fault>(), mutant).Run().Audit.Faults is { Count: > 0 } faults) return (seed, faults[0]);
+            if (CatchWith(mutant, sagas, seed) is { } fault) return (seed, fault);
         return null;
     }
+
+    /// <summary>By what a seed notices that the world is broken; null: it does not.</summary>
+    internal static string? CatchWith(Mutant mutant, int sagas, int seed) =>
+        new Seed(seed, sagas, mutant < Mutant.NoOwnerCheck ? 1 : 2 + seed % 2, new HashSet<Fault>(), mutant).Run().Audit.Faults is { Count: > 0 } faults ? faults[0] : null;
 
     /// <summary>Fewer sagas and fewer kinds of fault, as long as something is still broken.</summary>
     private static Seed Smaller(Seed failing, Action<string>? log)
@@ -139,7 +163,7 @@ public static class Simulation
         var clock = Stopwatch.StartNew();
         var patience = TimeSpan.FromSeconds(30);
         bool Fails(Seed seed) => clock.Elapsed < patience && seed.Run().Audit.Faults.Count > 0;
-        failing = failing.Run() is var whole ? failing with { Sagas = whole.Sagas, Nodes = whole.Nodes.Count } : failing;
+        failing = failing with { Nodes = failing.Run().Nodes.Count };
         for (var part = 2; part <= 8 && failing.Sagas > 1;)
         {
             var fewer = failing with { Sagas = failing.Sagas - Math.Max(1, failing.Sagas / part * (part == 2 ? 1 : 1)) };
@@ -178,7 +202,6 @@ public static class Simulation
     {
         public World Run(bool tellStory = false)
         {
-            var sagas = Sagas > 0 ? Sagas : (int)(20 * Math.Pow(100, new Random(Number).NextDouble()));
             var nodes = Nodes > 0 ? Nodes : new Random(Number ^ 0x70de5).Next(4) switch { 0 or 1 => 1, var drawn => drawn };
             World? world = null;
             Exception? failed = null;
@@ -187,7 +210,7 @@ public static class Simulation
             {
                 try
                 {
-                    (world = new World(Number, sagas, nodes, Without, tellStory, Mutant)).Run();
+                    (world = new World(Number, Sagas, nodes, Without, tellStory, Mutant)).Run();
                 }
                 catch (Exception e)
                 {

@@ -12,12 +12,13 @@ internal sealed class RabbitServer : IAsyncDisposable
 {
     private readonly string _directory = Directory.CreateTempSubdirectory("sagas-rabbit-").FullName;
     private readonly Dictionary<string, string> _environment;
+    private readonly string _user;
     private readonly int _names;
     private ServerProcess? _nameServer, _process;
 
     private RabbitServer(int port, int distribution, int names, int tls, bool isOld)
     {
-        (Port, TlsPort, _names) = (port, tls, names);
+        (Port, TlsPort, _names, _user) = (port, tls, names, isOld ? "sagas:p%40ss%2F1@" : "");
         File.WriteAllText(Path.Combine(_directory, "plugins"), "[].");
         File.WriteAllText(Path.Combine(_directory, "rabbitmq.conf"), isOld ? Strict(tls) : "");
         _environment = new Dictionary<string, string>
@@ -43,25 +44,25 @@ internal sealed class RabbitServer : IAsyncDisposable
 
     public int Port { get; }
 
-    /// <summary>Where a server of <see cref="StartOldAsync"/> hears TLS.</summary>
+    /// <summary>Where the server of <see cref="OldAsync"/> hears TLS.</summary>
     public int TlsPort { get; }
 
     /// <summary>The authority that signed its certificate, and the certificate that it takes from clients.</summary>
     public (string Authority, string Client, string ClientKey) Files => (In("authority.pem"), In("client.pem"), In("client.key"));
 
-    public string Url => $"amqp://127.0.0.1:{Port}";
+    public string Url => $"amqp://{_user}127.0.0.1:{Port}";
 
     /// <summary>The server that tests share; each uses names of its own.</summary>
     public static Task<RabbitServer> SharedAsync() => Servers.ShareAsync("rabbitmq", StartAsync);
 
-    /// <summary>The server that tests break, one after the other, and mend. Starting one takes seconds.</summary>
-    public static Task<RabbitServer> ToBreakAsync() => Servers.ShareAsync("rabbitmq to break", StartAsync);
+    /// <summary>
+    /// One that knows no quorum queues, but TLS, with a user <c>sagas</c> whose password is <c>p@ss/1</c>, and asks for a certificate there. Its tests break it, one
+    /// after the other, and mend it.
+    /// </summary>
+    public static Task<RabbitServer> OldAsync() => Servers.ShareAsync("old rabbitmq", () => StartAsync(isOld: true));
 
     /// <summary>A server of one's own; dispose it.</summary>
     public static Task<RabbitServer> StartAsync() => StartAsync(isOld: false);
-
-    /// <summary>One that knows no quorum queues, and TLS, with a user <c>sagas</c> whose password is <c>p@ss/1</c>, and asks clients for a certificate; dispose it.</summary>
-    public static Task<RabbitServer> StartOldAsync() => StartAsync(isOld: true);
 
     private static async Task<RabbitServer> StartAsync(bool isOld)
     {
@@ -133,12 +134,13 @@ internal sealed class RabbitServer : IAsyncDisposable
         }
     }
 
-    /// <summary>Deletes a queue and what is in it.</summary>
-    public async Task DeleteAsync(string queue)
+    /// <summary>Deletes a queue and what is in it, and makes a quorum queue of that name at once if asked to.</summary>
+    public async Task DeleteAsync(string queue, bool again = false)
     {
         await using var connection = await new ConnectionFactory { Uri = new Uri(Url) }.CreateConnectionAsync();
         await using var channel = await connection.CreateChannelAsync();
         await channel.QueueDeleteAsync(queue, ifUnused: false, ifEmpty: false);
+        if (again) await channel.QueueDeclareAsync(queue, durable: true, exclusive: false, autoDelete: false, new Dictionary<string, object?> { ["x-queue-type"] = "quorum" });
     }
 
     /// <summary>Takes the first message of a queue so many times and gives it back, as consumers do that crash over it.</summary>

@@ -1,6 +1,7 @@
 using Microsoft.Extensions.Logging.Abstractions;
 using Sagas.Journal;
 using Sagas.Participants;
+using Sagas.Testing.Simulator;
 using Shouldly;
 using Xunit;
 
@@ -77,6 +78,33 @@ public sealed class FileBarrierTests : BarrierContract, IDisposable
         (await desk.CancelAsync()).ShouldBe(Outcome.Error, "already-confirmed");
         (await desk.ConfirmAsync()).ShouldBeOk();
         desk.ShouldHaveCalled("confirm LH1 12A");
+    }
+
+    [Fact]
+    public async Task After_a_refusal_that_could_not_be_noted_the_handler_is_not_called_again_until_a_note_can_be_made()
+    {
+        var disk = new SimulatedDisk();
+        void OnDisk(ParticipantsBuilder p) => p.UseBarrier(_ => new FileBarrier("barrier", TimeSpan.FromDays(1), TimeProvider.System, NullLogger.Instance, new JournalOptions { ReserveBytes = 0 }, disk));
+        await using (var desk = await Desk.OpenAsync(OnDisk))
+        {
+            desk.Agent.Try = (_, _) =>
+            {
+                // The note of the refusal is written, and whether it is durable the disk does not say.
+                disk.Ask = (call, _) => call == DiskCall.Sync ? (DiskFault.Error, new IOException("The disk says no.")) : null;
+                return Task.FromException<Seat>(new RefusedException("sold-out", "No seat is left."));
+            };
+            (await desk.TryAsync()).Outcome.ShouldBe(Outcome.Error);
+            disk.Ask = null;
+            // It would take effect, and after a crash the refusal would be read.
+            desk.Agent.Try = (_, _) => Task.FromException<Seat>(new TimeoutException("A seat was taken, and the answer is lost."));
+            (await desk.TryAsync(attempt: 2)).Outcome.ShouldBe(Outcome.Error);
+            desk.ShouldHaveCalled("try LH1");
+            disk = disk.Clone();
+        }
+        await using var again = await Desk.OpenAsync(OnDisk);
+        (await again.TryAsync(attempt: 3)).ShouldBe(Outcome.Refused, "sold-out");
+        (await again.CancelAsync()).ShouldBeOk();
+        again.ShouldHaveCalled();
     }
 
     [Fact]

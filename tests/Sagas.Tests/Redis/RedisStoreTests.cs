@@ -33,7 +33,7 @@ public class RedisStoreTests : StoreContract
         var again = Store("reopened", node: "n1");
         (await again.OpenAsync(default)).Select(static saga => saga.Text()).ShouldBe([open.Next().State.Text()]);
         await again.MustCommitAsync(open.Next().End());
-        (await again.OwnedAsync(default)).ShouldBeEmpty();
+        (await again.OwnedAsync(_ => true, default)).ShouldBeEmpty();
     }
 
     [Fact]

@@ -197,8 +197,10 @@ public class EngineTests
         again.Attempt.ShouldBe(2);
         await two.ReplyAsync(again);
         (await two.Bus.NextAsync()).Step.ShouldBe("room");
-        // Node one still acts on what it knew: its commit loses, and its late reply is a repeat.
+        // Node one still acts on what it knew: its commit loses, its late reply is a repeat, and whether the room was asked it cannot know.
         await one.ReplyAsync(seat);
+        var room = await one.Bus.NextAsync();
+        (room.Step, room.Phase, room.Attempt).ShouldBe(("room", Phase.Try, 2));
         (await one.Engine.RequestAsync(new SagaId("r1"), new SagaEvent.CancelRequested("late", "ann"))).Outcome.ShouldBe(RequestOutcome.Accepted);
         var cancel = await one.Bus.NextAsync();
         (cancel.Step, cancel.Phase).ShouldBe(("room", Phase.Cancel));

@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using System.Diagnostics;
+using System.Globalization;
 using Shouldly;
 using Xunit;
 
@@ -13,8 +14,7 @@ public sealed class ExplorerTests(ITestOutputHelper output)
     public static TheoryData<string, string> Explorations => new()
     {
         { "pair", "crash duplicate drop errors cancel" }, { "pair", "takeover" }, { "pair", "pause cancel" }, { "pair", "busy duplicate errors" },
-        { "row", "crash errors cancel" }, { "row", "duplicate drop" }, { "trio", "crash cancel" },
-        { "trip", "crash duplicate drop cancel" }, { "trip", "crash errors cancel" },
+        { "row", "crash errors cancel" }, { "row", "duplicate drop" }, { "trio", "crash cancel" },       // the trip's: SagaVerifierTests
         { "plain", "crash duplicate drop errors cancel" }, { "fork", "crash cancel" },
     };
 
@@ -214,10 +214,15 @@ public sealed class ExplorerTests(ITestOutputHelper output)
 
     private Exploration Explore(Saga saga, ExplorerBounds bounds)
     {
-        var begun = Stopwatch.GetTimestamp();
+        var begun = Work();
         var found = Explorer.Explore(SagaDefinition.Of(saga, []), bounds);
-        var seconds = Stopwatch.GetElapsedTime(begun).TotalSeconds;
+        var seconds = (Work() - begun).TotalSeconds;
         output.WriteLine($"{found} ({seconds:0.0} s, {found.States / seconds:N0} states/s)");
+        seconds.ShouldBeLessThan(30, "what a team runs before each change must not take longer");
         return found;
     }
+
+    /// <summary>How long this thread has worked, so that other tests beside it do not count; where the system does not say, the time.</summary>
+    private static TimeSpan Work() => File.Exists("/proc/thread-self/schedstat") && File.ReadAllText("/proc/thread-self/schedstat") is var nanoseconds
+        ? TimeSpan.FromTicks(long.Parse(nanoseconds.AsSpan(0, nanoseconds.IndexOf(' ')), CultureInfo.InvariantCulture) / 100) : Stopwatch.GetElapsedTime(0);
 }
