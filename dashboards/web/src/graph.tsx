@@ -145,7 +145,7 @@ export function Graph(props: Props) {
   const down = width > 0 && width < 560
   const { data } = useQuery({ queryKey: ['layout', props.id, down], enabled: width > 0 && props.shapes.length > 0, staleTime: Infinity, gcTime: 600_000, queryFn: () => layout(props.shapes, props.steps, down) })
   const scale = data ? Math.max(0.55, Math.min(1, (width - 32) / Math.max(1, data.width))) : 1
-  const height = data ? Math.min(down ? 900 : 620, Math.round(data.height * scale) + (down ? 40 : 92)) : 200
+  const height = data ? Math.min(down ? 900 : 620, Math.round(data.height * scale) + (down ? (props.shapes.some(shape => shape.afterCommit) ? 40 : 76) : 92)) : 200
   return (
     <div className="graph" ref={box} style={{ height }} role="group" aria-label="Graph of steps, in the order of the graph">
       {data && width > 0 && <ReactFlowProvider><Plane {...props} layout={data} width={width} scale={scale} height={height} /></ReactFlowProvider>}
