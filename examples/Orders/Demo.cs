@@ -86,8 +86,10 @@ public sealed class Demo : IDisposable
 
         Task ServiceAsync(string name, params string[] arguments)
         {
-            var (program, before) = Path.GetFileNameWithoutExtension(Environment.ProcessPath) == "dotnet" ? (Environment.ProcessPath!, (string[])[typeof(Demo).Assembly.Location]) : (Environment.ProcessPath!, []);
-            return StartAsync(_services, new Child(name, program, [.. before, name, .. arguments], $"{name} is ready", environment));
+            // The dotnet that runs this one.
+            var dotnet = Path.GetFullPath(Path.Combine(RuntimeEnvironment.GetRuntimeDirectory(), "../../../dotnet"));
+            var program = Path.Combine(AppContext.BaseDirectory, $"Orders.{char.ToUpperInvariant(name[0])}{name[1..]}.dll");
+            return StartAsync(_services, new Child(name, dotnet, [program, .. arguments], $"{name} is ready", environment));
         }
 
         async Task<T> AgainAsync<T>(Func<Task<T>> start)
@@ -208,8 +210,8 @@ public sealed class Demo : IDisposable
         var completed = await CompletedAsync();
         using var redis = await ConnectionMultiplexer.ConnectAsync(_redis);
         var (books, faults) = (redis.GetDatabase(), new List<string>());
-        await HoldAsync("inventory", "item", "quantity", "sold", Inventory.Opening);
-        await HoldAsync("payment", "customer", "amount", "paid", Payment.Opening);
+        await HoldAsync("inventory", Inventory.Opening);
+        await HoldAsync("payment", Payment.Opening);
         var parcels = new DirectoryInfo(Path.Combine(_data, "shipping", "parcels")) is { Exists: true } sent ? sent.GetFiles().Select(file => Uri.UnescapeDataString(file.Name)).ToArray() : [];
         Compare("parcels", parcels);
         Console.WriteLine($"  {parcels.Length} parcels were sent");
@@ -217,18 +219,18 @@ public sealed class Demo : IDisposable
         Console.WriteLine(faults.Count == 0 ? "Everything adds up." : $"It does not add up: {faults.Count} faults.");
         return faults.Count == 0;
 
-        async Task HoldAsync(string service, string what, string amount, string kept, Func<string, int> opening)
+        async Task HoldAsync(string service, Func<string, int> opening)
         {
             var left = (await books.HashGetAllAsync($"{service}:left")).ToDictionary(entry => (string)entry.Name!, entry => (int)entry.Value);
             foreach (var entry in await books.HashGetAllAsync($"{service}:held")) faults.Add($"{service}: {entry.Value} is still held for {entry.Name}");
-            var taken = (await books.HashGetAllAsync($"{service}:{kept}")).ToDictionary(entry => (string)entry.Name!, entry => JsonSerializer.Deserialize<JsonElement>((string)entry.Value!));
-            Compare($"{service}:{kept}", taken.Keys);
+            var taken = (await books.HashGetAllAsync($"{service}:taken")).ToDictionary(entry => (string)entry.Name!, entry => JsonSerializer.Deserialize<JsonElement>((string)entry.Value!));
+            Compare($"{service}:taken", taken.Keys);
             foreach (var (name, has) in left)
             {
-                var gone = taken.Values.Where(entry => entry.GetProperty(what).GetString() == name).Sum(entry => entry.GetProperty(amount).GetInt32());
-                if (has + gone != opening(name)) faults.Add($"{service}: of {opening(name)} {name} had, {has} are left and {gone} are {kept}");
+                var gone = taken.Values.Where(entry => entry.GetProperty("thing").GetString() == name).Sum(entry => entry.GetProperty("amount").GetInt32());
+                if (has + gone != opening(name)) faults.Add($"{service}: of {opening(name)} {name} had, {has} are left and {gone} are taken");
             }
-            Console.WriteLine($"  {service}: {left.Keys.Sum(opening)} at first = {left.Values.Sum()} left + {taken.Values.Sum(entry => entry.GetProperty(amount).GetInt32())} {kept}, for {taken.Count} orders");
+            Console.WriteLine($"  {service}: {left.Keys.Sum(opening)} at first = {left.Values.Sum()} left + {taken.Values.Sum(entry => entry.GetProperty("amount").GetInt32())} taken, for {taken.Count} orders");
         }
 
         void Compare(string book, IReadOnlyCollection<string> sagas)

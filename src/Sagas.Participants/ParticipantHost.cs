@@ -217,7 +217,8 @@ public sealed class ParticipantHost : IHostedLifecycleService, IAsyncDisposable,
 
     private void Answer(in Work work, ReplyItem reply)
     {
-        if (reply.Outcome == Outcome.Error) Log.Failed(_logger, reply.Saga, reply.Step, reply.Phase.Word(), reply.Attempt, reply.Code, reply.Message);
+        // A warning once; that it fails again and again shows in the saga, and when it is given up or stuck.
+        if (reply.Outcome == Outcome.Error) Log.Failed(_logger, reply.Attempt == 1 ? LogLevel.Warning : LogLevel.Information, reply.Saga, reply.Step, reply.Phase.Word(), reply.Attempt, reply.Code, reply.Message);
         else if (reply.Outcome == Outcome.Refused && _logger.IsEnabled(LogLevel.Debug)) Log.Refused(_logger, reply.Saga, reply.Step, reply.Phase.Word(), reply.Code, reply.Message);
         if (work.Asker is { } asker)
         {

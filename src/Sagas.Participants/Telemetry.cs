@@ -51,8 +51,8 @@ internal static partial class Log
     [LoggerMessage(10, LogLevel.Debug, "Step {Step} of saga {Saga}: {Phase} was refused: {Code}: {Reason}")]
     public static partial void Refused(ILogger logger, string saga, string step, string phase, string? code, string? reason);
 
-    [LoggerMessage(11, LogLevel.Warning, "Step {Step} of saga {Saga}: {Phase} attempt {Attempt} failed: {Code}: {Reason}")]
-    public static partial void Failed(ILogger logger, string saga, string step, string phase, int attempt, string? code, string? reason);
+    [LoggerMessage(EventId = 11, Message = "Step {Step} of saga {Saga}: {Phase} attempt {Attempt} failed: {Code}: {Reason}")]
+    public static partial void Failed(ILogger logger, LogLevel level, string saga, string step, string phase, int attempt, string? code, string? reason);
 
     [LoggerMessage(12, LogLevel.Warning, "{Count} replies to {ReplyTo} could not be sent and were dropped; the engine will ask again.")]
     public static partial void RepliesDropped(ILogger logger, int count, string replyTo, Exception? error);

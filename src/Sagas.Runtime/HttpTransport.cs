@@ -31,7 +31,6 @@ internal sealed class HttpTransport(SagasOptions options, Func<SagaState, SagaDe
 {
     private const int MaxReply = Decider.MaxPayload;
     private const int MaxReason = 1000;
-    private const int MaxWaiting = 100_000;
     private static readonly TimeSpan LongestWait = TimeSpan.FromDays(30);
     private static readonly string[] ThisMachine = ["127.0.0.0/8", "::1"];
     // Two pools: a connection that was opened for anybody must not serve a definition that was put over REST.
@@ -45,7 +44,7 @@ internal sealed class HttpTransport(SagasOptions options, Func<SagaState, SagaDe
 
     /// <summary>Sends when its host has room. Returns at once.</summary>
     public void Send(SagaState saga, Effect.Send send, Uri url) =>
-        _lanes.GetOrAdd($"{url.Scheme}://{url.Authority}", static (_, transport) => new Lane(transport), this).Add(new Call(saga, send, url));
+        _lanes.GetOrAdd($"{url.Scheme}://{url.Authority}", static (host, transport) => new Lane(transport, host), this).Add(new Call(saga, send, url));
 
     /// <summary>Cuts what is under way: nobody hears its outcome any more.</summary>
     public void Stop() => _stop.Cancel();
@@ -61,10 +60,11 @@ internal sealed class HttpTransport(SagasOptions options, Func<SagaState, SagaDe
     }
 
     /// <summary>The calls to one host and port: so many at a time, the others wait here and hold up no other host.</summary>
-    private sealed class Lane(HttpTransport transport)
+    private sealed class Lane(HttpTransport transport, string host)
     {
         private readonly Lock _lock = new();
         private readonly Queue<Call> _waiting = new();
+        private readonly LaneLimit _limit = new(host, transport.Log);
         private int _running;
 
         public int Depth
@@ -78,8 +78,7 @@ internal sealed class HttpTransport(SagasOptions options, Func<SagaState, SagaDe
             {
                 if (_running >= transport.PerHost)
                 {
-                    // The host is so slow that attempts time out before they begin: the timers ask again.
-                    if (_waiting.Count < MaxWaiting) _waiting.Enqueue(call);
+                    if (_limit.HasRoom(_waiting.Count)) _waiting.Enqueue(call);
                     return;
                 }
                 _running++;
@@ -105,6 +104,8 @@ internal sealed class HttpTransport(SagasOptions options, Func<SagaState, SagaDe
 
     private int PerHost => options.Http.PerHost;
 
+    private ILogger Log => log;
+
     /// <summary>One call from its request to the event that comes of it. Never throws.</summary>
     private async Task CallAsync(Call call)
     {
@@ -117,7 +118,7 @@ internal sealed class HttpTransport(SagasOptions options, Func<SagaState, SagaDe
             using var cut = CancellationTokenSource.CreateLinkedTokenSource(late.Token, _stop.Token);
             var happened = await AskAsync(call, late.Token, cut.Token).ConfigureAwait(false);
             if (happened is SagaEvent.Replied { Outcome: Outcome.Error } failed)
-                log.HttpFailed(call.Saga.Id, failed.Step, failed.Phase, failed.Attempt, failed.Code!, failed.Message!);
+                Failed(call, failed.Code!, failed.Message!);
             await post(call.Saga.Id, happened, _stop.Token).ConfigureAwait(false);
         }
         catch (OperationCanceledException) when (_stop.IsCancellationRequested)
@@ -126,9 +127,13 @@ internal sealed class HttpTransport(SagasOptions options, Func<SagaState, SagaDe
         }
         catch (Exception e)
         {
-            log.HttpFailed(call.Saga.Id, call.Send.Step, call.Send.Phase, call.Send.Attempt, "transport", e.Message);
+            Failed(call, "transport", e.Message);
         }
     }
+
+    /// <summary>A warning once; that it fails again and again shows in the saga, and when it is given up or stuck.</summary>
+    private void Failed(Call call, string code, string message) =>
+        log.HttpFailed(call.Send.Attempt == 1 ? LogLevel.Warning : LogLevel.Information, call.Saga.Id, call.Send.Step, call.Send.Phase, call.Send.Attempt, code, message);
 
     private async Task<SagaEvent> AskAsync(Call call, CancellationToken late, CancellationToken cut)
     {

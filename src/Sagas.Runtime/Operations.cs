@@ -80,7 +80,7 @@ internal sealed class Operations : IAsyncDisposable
             if (_running.TryGetValue(id, out var run))
             {
                 run.Stop(reason, by);
-                await run.Ended.WaitAsync(cancel).ConfigureAwait(false);
+                await _parts.Time.Shared(run.Ended).WaitAsync(cancel).ConfigureAwait(false);
                 if (run.Now.Status != OperationStatus.Running) return (run.Now, run.Now.Status == OperationStatus.Cancelled && run.StoppedBy == (reason, by));
             }
             if (await FindAsync(id, cancel).ConfigureAwait(false) is not { } kept) return (null, false);
@@ -95,7 +95,7 @@ internal sealed class Operations : IAsyncDisposable
     {
         await _look.DisposeAsync().ConfigureAwait(false);
         await _parts.Time.CancelAsync(_stop).ConfigureAwait(false);
-        await Task.WhenAll(_running.Values.Select(run => run.Ended)).ConfigureAwait(false);
+        await Task.WhenAll(_running.Values.Select(run => _parts.Time.Shared(run.Ended))).ConfigureAwait(false);
     }
 
     private async Task LookAsync()
@@ -124,7 +124,7 @@ internal sealed class Operations : IAsyncDisposable
 
     private void Begin(Operation operation, bool resumed)
     {
-        var run = new Run(operation, _stop.Token);
+        var run = new Run(operation, _parts.Time.Continuations(), _stop.Token);
         if (!_running.TryAdd(operation.Id, run)) return;
         _ = _parts.Time.Run(async () =>
         {
@@ -156,8 +156,7 @@ internal sealed class Operations : IAsyncDisposable
             try
             {
                 page = await PatientlyAsync(() => _engine.ListAsync(run.Now.Filter, Page, run.Now.Cursor)).ConfigureAwait(false);
-                await Parallel.ForEachAsync(page.Items, new ParallelOptions { MaxDegreeOfParallelism = AtOnce, CancellationToken = run.Stopped },
-                    async (saga, _) => run.Count(saga.Id, await AskAsync(run.Now, saga, again).ConfigureAwait(false))).ConfigureAwait(false);
+                await AskAllAsync(run, page.Items, again).ConfigureAwait(false);
             }
             catch (OperationCanceledException) when (run.Stopped.IsCancellationRequested)
             {
@@ -172,6 +171,27 @@ internal sealed class Operations : IAsyncDisposable
             var at = _parts.Now;
             if (!await SaveAsync(run, now => page.Next is { } next ? now with { Cursor = next } : now with { Cursor = null, Status = OperationStatus.Done, FinishedAt = at, CancelledBy = null, CancelReason = null }).ConfigureAwait(false)) return;
         }
+    }
+
+    /// <summary>Asks each, so many at a time; whoever asks is set to work by the clock, which in a simulation is the only thread.</summary>
+    private async Task AskAllAsync(Run run, IReadOnlyList<SagaState> sagas, bool again)
+    {
+        var asked = -1;
+        await Task.WhenAll(Enumerable.Range(0, Math.Min(AtOnce, sagas.Count)).Select(_ => _parts.Time.Run(async () =>
+        {
+            try
+            {
+                while (!run.Stopped.IsCancellationRequested && Interlocked.Increment(ref asked) is var at && at < sagas.Count)
+                    run.Count(sagas[at].Id, await AskAsync(run.Now, sagas[at], again).ConfigureAwait(false));
+            }
+            catch
+            {
+                // Nobody begins another.
+                Volatile.Write(ref asked, sagas.Count);
+                throw;
+            }
+        }))).ConfigureAwait(false);
+        run.Stopped.ThrowIfCancellationRequested();
     }
 
     /// <summary>Asks one saga; null: it did it.</summary>
@@ -271,12 +291,12 @@ internal sealed class Operations : IAsyncDisposable
     {
         private readonly Lock _lock = new();
         private readonly CancellationTokenSource _stop;
-        private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        private readonly TaskCompletionSource _ended;
         private Operation _now;
 
-        public Run(Operation operation, CancellationToken stop)
+        public Run(Operation operation, TaskCreationOptions continuations, CancellationToken stop)
         {
-            (_now, Saved) = (operation, operation);
+            (_now, Saved, _ended) = (operation, operation, new TaskCompletionSource(continuations));
             _stop = CancellationTokenSource.CreateLinkedTokenSource(stop);
         }
 

@@ -13,7 +13,6 @@ internal sealed class Outbox(ITransport transport, HttpTransport http, TimeProvi
 {
     private const int MaxItems = 256;
     private const int MaxBytes = 256 * 1024;
-    private const int MaxWaiting = 100_000;
     private static readonly TimeSpan FirstRetry = TimeSpan.FromMilliseconds(100), LastRetry = TimeSpan.FromSeconds(5);
     private readonly ConcurrentDictionary<string, Lane> _lanes = new();
     private readonly CancellationTokenSource _stop = new();
@@ -51,6 +50,7 @@ internal sealed class Outbox(ITransport transport, HttpTransport http, TimeProvi
     {
         private readonly Lock _lock = new();
         private readonly PriorityQueue<CommandItem, (int Rank, long Number)> _waiting = new();
+        private readonly LaneLimit _limit = new(participant, outbox.Log);
         private long _number;
         private Task _sending = Task.CompletedTask;
         private bool _busy;
@@ -69,8 +69,7 @@ internal sealed class Outbox(ITransport transport, HttpTransport http, TimeProvi
         {
             lock (_lock)
             {
-                // The destination has not answered for so long that its attempts time out: the timers ask again.
-                if (_waiting.Count >= MaxWaiting) return;
+                if (!_limit.HasRoom(_waiting.Count)) return;
                 _waiting.Enqueue(item, (9 - priority, _number++));
                 if (_busy) return;
                 _busy = true;
@@ -131,6 +130,8 @@ internal sealed class Outbox(ITransport transport, HttpTransport http, TimeProvi
 
     private DateTimeOffset Now => time.GetUtcNow();
 
+    private ILogger Log => log;
+
     private Task SendEnvelopeAsync(string participant, CommandBatch envelope)
     {
         Telemetry.Envelopes.Add(1);
@@ -141,4 +142,29 @@ internal sealed class Outbox(ITransport transport, HttpTransport http, TimeProvi
 
     private async Task PauseAsync(TimeSpan delay) =>
         await Task.Delay(delay, time, _stop.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+}
+
+/// <summary>
+/// How many commands may wait for one destination. It has not taken any for so long then that attempts time out, and the timers ask again: what finds no room is
+/// left out, counted, and said once until there is room.
+/// </summary>
+internal sealed class LaneLimit(string destination, ILogger log)
+{
+    public const int Most = 100_000;
+    private long _leftOut;
+
+    /// <summary>Whether one more may be queued behind so many. Called under the lane's lock.</summary>
+    public bool HasRoom(int waiting)
+    {
+        if (waiting >= Most)
+        {
+            Telemetry.CommandsLeftOut.Add(1, new KeyValuePair<string, object?>("destination", destination));
+            if (_leftOut++ == 0) log.LaneFull(waiting, destination);
+            return false;
+        }
+        if (_leftOut == 0 || waiting > Most / 2) return true;
+        log.LaneHasRoom(destination, _leftOut);
+        _leftOut = 0;
+        return true;
+    }
 }

@@ -20,6 +20,7 @@ internal static class Telemetry
     public static readonly Counter<long> StoreWrites = Meter.CreateCounter<long>("sagas.store.writes", "{call}", "Commit calls to the store.");
     public static readonly Counter<long> Conflicts = Meter.CreateCounter<long>("sagas.conflicts", "{commit}", "Commits that met another version.");
     public static readonly Counter<long> CommandsSent = Meter.CreateCounter<long>("sagas.commands", "{command}", "Commands sent.");
+    public static readonly Counter<long> CommandsLeftOut = Meter.CreateCounter<long>("sagas.commands.left_out", "{command}", "Commands not queued because too many wait for their destination, by destination; asked again when their attempts time out.");
     public static readonly Counter<long> Envelopes = Meter.CreateCounter<long>("sagas.envelopes", "{message}", "Bus messages sent with commands.");
     public static readonly Counter<long> ReplyEnvelopes = Meter.CreateCounter<long>("sagas.replies.envelopes", "{message}", "Bus messages received with replies.");
     public static readonly Counter<long> RepliesIgnored = Meter.CreateCounter<long>("sagas.replies.ignored", "{reply}", "Replies for sagas that have ended or are not here.");
@@ -56,6 +57,12 @@ internal static partial class Log
     [LoggerMessage(5, LogLevel.Warning, "{Count} commands to {Participant} could not be sent; they are sent again until their attempts time out.")]
     public static partial void SendFailed(this ILogger log, Exception why, string participant, int count);
 
+    [LoggerMessage(23, LogLevel.Warning, "{Count} commands wait for {Destination}, and no more are queued: further ones are asked again when their attempts time out. Does it run, and does it keep up? Start more processes of it, or let fewer sagas go there at a time (.Limit on the step).")]
+    public static partial void LaneFull(this ILogger log, int count, string destination);
+
+    [LoggerMessage(24, LogLevel.Information, "Commands to {Destination} are queued again; {Count} were left out meanwhile, and are asked again.")]
+    public static partial void LaneHasRoom(this ILogger log, string destination, long count);
+
     [LoggerMessage(6, LogLevel.Debug, "Saga {Saga} of {Definition} has ended: {Status}.")]
     public static partial void SagaEnded(this ILogger log, SagaId saga, string definition, SagaStatus status);
 
@@ -68,8 +75,8 @@ internal static partial class Log
     [LoggerMessage(18, LogLevel.Error, "Saga {Saga} of {Definition} cannot be stored: nothing of what was decided is done. It is tried again; the others go on.")]
     public static partial void Unstorable(this ILogger log, Exception why, SagaId saga, string definition);
 
-    [LoggerMessage(10, LogLevel.Warning, "Step {Step} of saga {Saga}: {Phase} attempt {Attempt} over HTTP failed: {Code}: {Message}")]
-    public static partial void HttpFailed(this ILogger log, SagaId saga, string step, Phase phase, int attempt, string code, string message);
+    [LoggerMessage(EventId = 10, Message = "Step {Step} of saga {Saga}: {Phase} attempt {Attempt} over HTTP failed: {Code}: {Message}")]
+    public static partial void HttpFailed(this ILogger log, LogLevel level, SagaId saga, string step, Phase phase, int attempt, string code, string message);
 
     [LoggerMessage(9, LogLevel.Information, "Node {Node} has stopped.")]
     public static partial void Stopped(this ILogger log, string node);

@@ -53,10 +53,13 @@ public class LayoutTests
     }
 
     [Fact]
-    public void Examples_reference_only_src_and_are_let_into_nothing()
+    public void Examples_reference_only_src_and_themselves_and_are_let_into_nothing()
     {
         foreach (var project in Projects("examples"))
-            ReferencesOf(project, folder: "src").ShouldBe(ReferencesOf(project), $"{project} references only projects of src");
+        {
+            var own = string.Join(Path.DirectorySeparatorChar, Path.GetRelativePath(Root, project).Split(Path.DirectorySeparatorChar).Take(2));
+            ReferencesOf(project).Except(ReferencesOf(project, folder: "src")).ShouldBe(ReferencesOf(project, folder: own), $"{project} references only projects of src and of its own example");
+        }
         foreach (var project in Projects("src"))
             XDocument.Load(project).Descendants("InternalsVisibleTo").Select(e => e.Attribute("Include")!.Value)
                 .ShouldAllBe(friend => friend.StartsWith("Sagas", StringComparison.Ordinal), $"{project} lets in only our own");

@@ -11,6 +11,9 @@ internal sealed class Audit(World world)
 {
     private readonly SortedDictionary<string, Ledger> _ledgers = new(StringComparer.Ordinal);
     private readonly List<string> _faults = [];
+    private readonly List<Operation> _operations = [];
+    // How many sagas know that an operation asked them, by its reason.
+    private readonly Dictionary<string, int> _asked = [];
 
     public IReadOnlyList<string> Faults => _faults;
 
@@ -42,6 +45,9 @@ internal sealed class Audit(World world)
     }
 
     public void Cancelled(SagaId id) => _ledgers[id.Value].Cancelled = true;
+
+    /// <summary>An operator was told that an operation has begun.</summary>
+    public void Begun(Operation operation) => _operations.Add(operation);
 
     /// <summary>A client was shown the saga.</summary>
     public void Seen(SagaState saga)
@@ -183,6 +189,17 @@ internal sealed class Audit(World world)
             else if (ledger.Acknowledged) Fault("P6", id, "its start was acknowledged, and it is not there");
             else if (ledger.Effects.Count > 0) Fault("P6", id, "a participant acted for it, and it is not there");
         }
+        var operations = await store.OperationsAsync(CancellationToken.None);
+        foreach (var begun in _operations) CheckOperation(begun, operations.FirstOrDefault(operation => operation.Id == begun.Id));
+    }
+
+    /// <summary>All that matched were asked, through whatever crashes, and those that are said to have done it know of it.</summary>
+    private void CheckOperation(Operation begun, Operation? stored)
+    {
+        if (stored is null) Fault("P6", begun.Reason, "an operator was told that the operation had begun, and it is not there");
+        else if (stored.Status != OperationStatus.Done) Fault("P7", begun.Reason, $"the operation has not ended: {stored.Status}, {stored.Done} done, {stored.Failed} failed of {stored.Matched}, at '{stored.Cursor}' on {stored.Node}");
+        else if (stored.Done + stored.Failed < begun.Matched) Fault("P6", begun.Reason, $"the operation matched {begun.Matched} sagas and asked {stored.Done + stored.Failed}");
+        else if (stored.Done > _asked.GetValueOrDefault(begun.Reason)) Fault("P11", begun.Reason, $"the operation says that {stored.Done} sagas did it, and {_asked.GetValueOrDefault(begun.Reason)} know of it");
     }
 
     private async Task CheckAsync(ISagaStore store, Ledger ledger, SagaState saga)
@@ -203,6 +220,8 @@ internal sealed class Audit(World world)
         if (ledger.Cancelled && saga.Course != SagaStatus.Compensated) Fault("P6", id, $"its cancel was accepted, and it is {saga.Course}");
         var history = await store.HistoryAsync(saga.Id, 0, int.MaxValue, CancellationToken.None);
         if (history is null || !history.Select(entry => entry.Seq).SequenceEqual(Enumerable.Range(1, saga.HistoryCount))) Fault("P6", id, "its history has gaps");
+        foreach (var reason in history?.Where(entry => entry.By == "operator").Select(entry => entry.Reason).OfType<string>().Distinct() ?? []) _asked[reason] = _asked.GetValueOrDefault(reason) + 1;
+        if (saga.Course != SagaStatus.Compensated && history?.Any(entry => entry.Event == "cancel-requested") == true) Fault("P6", id, $"its cancel is in its history, and it is {saga.Course}");
         CheckEffects(Definition(saga), ledger, saga);
     }
 

@@ -95,6 +95,10 @@ public enum Fault
     Hold,
     /// <summary>A client repeats a start that was answered.</summary>
     RepeatedStart,
+    /// <summary>An operator cancels many at once.</summary>
+    BulkCancel,
+    /// <summary>An operator has many asked again at once.</summary>
+    BulkRetry,
 }
 
 /// <summary>Which faults a seed has, how likely each is, and how often it struck.</summary>
@@ -179,6 +183,7 @@ internal sealed class Faults
         Fault.BarrierError => 0.02,
         Fault.Cancel or Fault.Hold => 0.2,                                                 // each saga
         Fault.RepeatedStart => 0.3,
+        Fault.BulkCancel or Fault.BulkRetry => 0.03,                                       // each second
         _ => throw new ArgumentOutOfRangeException(nameof(fault), fault, "A fault needs a chance."),
     };
 

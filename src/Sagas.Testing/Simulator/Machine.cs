@@ -334,7 +334,26 @@ internal sealed class ProcessFiles(Process process, SimulatedDisk disk, Mutant b
 
     public IJournalFile Open(string path, bool write) => new ProcessFile(this, Alive.Open(path, write));
 
-    public void Rename(string from, string to) => Alive.Rename(from, to);
+    public void Rename(string from, string to)
+    {
+        if (breaks == Mutant.SnapshotOneShort && to.EndsWith(".snapshot", StringComparison.Ordinal)) Shorten(from);
+        Alive.Rename(from, to);
+    }
+
+    /// <summary>Writes a snapshot again without its last record.</summary>
+    private void Shorten(string path)
+    {
+        using var file = Alive.Open(path, write: true);
+        var head = new byte[Format.SegmentHeaderBytes];
+        file.Read(0, head);
+        var point = Format.ReadSegmentHeader(path, head, Format.SnapshotMagic)!.Value;
+        List<byte[]> records = [];
+        SnapshotFile.Read(path, file, point, record => records.Add(record.ToArray()));
+        file.SetLength(0);
+        var writer = new SnapshotWriter(file, point);
+        foreach (var record in records.SkipLast(1)) writer.Write(record);
+        writer.Finish();
+    }
 
     public void Delete(string path) => Alive.Delete(path);
 

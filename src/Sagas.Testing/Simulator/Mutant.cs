@@ -16,6 +16,8 @@ internal enum Mutant
     ForgetDirectorySync,
     /// <summary>Recovery cuts one record too many off the journal's end.</summary>
     CutOneRecordTooMany,
+    /// <summary>A snapshot lacks its last record, and is whole in all else.</summary>
+    SnapshotOneShort,
     /// <summary>Recovery leaves the unfinished sagas where they are.</summary>
     SkipRecovery,
     /// <summary>Recovery takes up all unfinished sagas but one.</summary>
@@ -26,6 +28,8 @@ internal enum Mutant
     DropVersionCheck,
     /// <summary>A commit leaves its history out.</summary>
     ForgetHistory,
+    /// <summary>What an operation is at is not stored.</summary>
+    ForgetOperation,
     /// <summary>A read shows the version before.</summary>
     ReadStale,
     /// <summary>Now and then a timer is lost.</summary>

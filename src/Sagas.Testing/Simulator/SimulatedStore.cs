@@ -61,7 +61,20 @@ internal sealed class SimulatedStore(World world, Machine node, Process process,
 
     public ValueTask<IReadOnlyList<StoredDefinition>> DefinitionsAsync(CancellationToken cancel) => inner.DefinitionsAsync(cancel);
 
-    public ValueTask<bool> SaveOperationAsync(Operation operation, CancellationToken cancel) => inner.SaveOperationAsync(operation, cancel);
+    public async ValueTask<bool> SaveOperationAsync(Operation operation, CancellationToken cancel)
+    {
+        if (!process.Alive) await World.Never;
+        var faults = world.Faults;
+        if (faults.Strikes(Fault.CrashBeforeCommit)) await world.CrashHereAsync(process, Fault.CrashBeforeCommit);
+        if (faults.Strikes(Fault.StoreError)) throw new StoreUnavailableException("The store does not answer.");
+        var saved = world.Mutant == Mutant.ForgetOperation || await inner.SaveOperationAsync(operation, cancel);
+        if (!process.Alive) await World.Never;
+        world.Trace("operation", process.Name, operation.Version);
+        if (faults.Strikes(Fault.CrashAfterCommit)) await world.CrashHereAsync(process, Fault.CrashAfterCommit);
+        await world.PassAsync(process, TimeSpan.Zero);
+        if (faults.Strikes(Fault.CommitAnswerLost)) throw new StoreUnavailableException("The store did it and does not say so.");
+        return saved;
+    }
 
     public ValueTask<IReadOnlyList<Operation>> OperationsAsync(CancellationToken cancel) => inner.OperationsAsync(cancel);
 

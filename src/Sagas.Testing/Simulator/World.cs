@@ -10,6 +10,7 @@ internal sealed class World
     private readonly List<Machine> _machines;
     private readonly List<string>? _story;
     private readonly HashSet<int> _busyClients = [];
+    private int _operations;
     private ulong _hash = 14695981039346656037;
 
     public World(int seed, int sagas, int nodes, IReadOnlySet<Fault> without, bool tellStory, Mutant mutant = Mutant.None)
@@ -65,6 +66,8 @@ internal sealed class World
             Scheduler.RunUntil(Scheduler.Now + 1.Seconds());
             foreach (var machine in _machines) machine.Tick();
             if (Faults.Strikes(Fault.Partition)) Part();
+            if (Faults.Strikes(Fault.BulkCancel)) _ = OperateAsync(Fault.BulkCancel, OperationAction.Cancel);
+            if (Faults.Strikes(Fault.BulkRetry)) _ = OperateAsync(Fault.BulkRetry, OperationAction.Retry);
         }
         Calm();
         // A clock that was set back keeps everybody waiting for it.
@@ -141,7 +144,8 @@ internal sealed class World
         Scheduler.Post(process, async () => await deliver());
     }
 
-    private bool IsOver() => _busyClients.Count == 0 && Nodes.All(node => node.IsReady || node.IsLost) && Finish(Nodes[0].Stored!.OldestUnfinishedAsync(CancellationToken.None).AsTask()) is null;
+    private bool IsOver() => _busyClients.Count == 0 && Nodes.All(node => node.IsReady || node.IsLost) && Finish(Nodes[0].Stored!.OldestUnfinishedAsync(CancellationToken.None).AsTask()) is null
+        && Finish(Nodes[0].Stored!.OperationsAsync(CancellationToken.None).AsTask()).All(operation => operation.Status != OperationStatus.Running);
 
     /// <summary>Faults stop, and everything must end.</summary>
     private void Calm()
@@ -219,6 +223,15 @@ internal sealed class World
         await PassAsync(null, paused is null ? 2.Minutes() : TimeSpan.FromMilliseconds(Chance.Next(8000)));
         while (await AskAsync(engine => engine.RequestAsync(id, new SagaEvent.ResumeRequested("go on", "operator"))) is null or { Outcome: RequestOutcome.Busy })
             await PassAsync(null, TimeSpan.FromMilliseconds(Chance.Next(100, 1000)));
+    }
+
+    /// <summary>An operator asks something of all sagas of a definition, or of those whose ids begin alike; who hears that it has begun holds the engine to it.</summary>
+    private async Task OperateAsync(Fault fault, OperationAction action)
+    {
+        var filter = Faults.Roll(fault, 2) == 0 ? new SagaFilter(Definition: Sold[Faults.Roll(fault, Sold.Length)])
+            : new SagaFilter(Text: "s" + Faults.Roll(fault, 10).ToString(CultureInfo.InvariantCulture));
+        var reason = string.Create(CultureInfo.InvariantCulture, $"{action} {_operations++}");
+        if (await AskAsync(engine => engine.OperateAsync(action, filter, reason, "operator")) is { } begun) Audit.Begun(begun);
     }
 
     /// <summary>Asks the engine; null: no answer, whatever the reason.</summary>

@@ -84,7 +84,7 @@ public sealed class FileBarrierTests : BarrierContract, IDisposable
     public async Task After_a_refusal_that_could_not_be_noted_the_handler_is_not_called_again_until_a_note_can_be_made()
     {
         var disk = new SimulatedDisk();
-        void OnDisk(ParticipantsBuilder p) => p.UseBarrier(_ => new FileBarrier("barrier", TimeSpan.FromDays(1), TimeProvider.System, NullLogger.Instance, new JournalOptions { ReserveBytes = 0 }, disk));
+        void OnDisk(ParticipantsBuilder p) => p.UseBarrier(_ => new FileBarrier("barrier", TimeSpan.FromDays(1), TimeProvider.System, NullLogger.Instance, new JournalOptions { SegmentBytes = 64 << 10, ReserveBytes = 0 }, disk));
         await using (var desk = await Desk.OpenAsync(OnDisk))
         {
             desk.Agent.Try = (_, _) =>

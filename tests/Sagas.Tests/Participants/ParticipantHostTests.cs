@@ -50,6 +50,20 @@ public sealed class ParticipantHostTests
     }
 
     [Fact]
+    public async Task That_an_attempt_failed_is_a_warning_once_and_its_repeats_are_not()
+    {
+        var log = new Levels();
+        await using var office = await Office.OpenAsync(agent => agent.Try = (_, _) => throw new InvalidOperationException("Broken."), log: log);
+        for (var attempt = 1; attempt <= 3; attempt++)
+        {
+            await office.SendAsync([Office.Try("s0") with { Attempt = attempt }]);
+            await office.RepliesAsync(attempt);
+        }
+        log.Said.Where(line => line.Text.Contains("failed: InvalidOperationException: Broken.", StringComparison.Ordinal)).Select(line => line.Level)
+            .ShouldBe([LogLevel.Warning, LogLevel.Information, LogLevel.Information]);
+    }
+
+    [Fact]
     public async Task So_many_items_run_at_a_time_and_no_more_in_order_of_arrival()
     {
         var running = new ConcurrentDictionary<string, TaskCompletionSource<Seat>>();
@@ -212,6 +226,17 @@ public sealed class ParticipantHostTests
         seen.ShouldBe("0af7651916cd43dd8448eb211c80319c");
     }
 
+    private sealed class Levels : ILoggerProvider, ILogger
+    {
+        public ConcurrentQueue<(LogLevel Level, string Text)> Said { get; } = new();
+
+        public ILogger CreateLogger(string categoryName) => this;
+        public IDisposable? BeginScope<TState>(TState state) where TState : notnull => null;
+        public bool IsEnabled(LogLevel logLevel) => true;
+        public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter) => Said.Enqueue((logLevel, formatter(state, exception)));
+        public void Dispose() { }
+    }
+
     /// <summary>An <see cref="Agent"/> as participant "agency", with a look at the envelopes of replies.</summary>
     private sealed class Office : IAsyncDisposable
     {
@@ -220,11 +245,11 @@ public sealed class ParticipantHostTests
         private readonly SendReplies _send;
         private int _sending;
 
-        private Office(Action<Agent>? script, Action<ParticipantsBuilder>? configure)
+        private Office(Action<Agent>? script, Action<ParticipantsBuilder>? configure, ILoggerProvider? log)
         {
             script?.Invoke(_agent);
             var services = new ServiceCollection().AddSingleton(_agent);
-            services.AddLogging(log => log.SetMinimumLevel(LogLevel.None));
+            services.AddLogging(logging => { if (log is null) logging.SetMinimumLevel(LogLevel.None); else logging.AddProvider(log); });
             services.AddSagaParticipants(p =>
             {
                 p.Add<Agent>("agency");
@@ -246,9 +271,9 @@ public sealed class ParticipantHostTests
         public static CommandItem Try(string saga) =>
             new(saga, "seat", Phase.Try, 1, "reserve-seat", Wire.Key(saga, "seat", Phase.Try), Payload.Parse($$"""{"flight":"{{saga}}"}"""), null, "replies", null);
 
-        public static async Task<Office> OpenAsync(Action<Agent>? script = null, Action<ParticipantsBuilder>? configure = null)
+        public static async Task<Office> OpenAsync(Action<Agent>? script = null, Action<ParticipantsBuilder>? configure = null, ILoggerProvider? log = null)
         {
-            var office = new Office(script, configure);
+            var office = new Office(script, configure, log);
             await office.Host.StartAsync(default);
             return office;
         }

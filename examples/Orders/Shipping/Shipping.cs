@@ -1,11 +1,7 @@
 using System.Text.Json;
-using Sagas;
 using Sagas.Participants;
 
 namespace Orders;
-
-public record Ship(string Item, int Quantity, string Address) : ICommand<Ship, Parcel>;
-public record Parcel(string Number);
 
 /// <summary>Hands parcels to the carrier: a file each. Knows nothing of Redis; the file bears the saga's name, so that a repeat finds it and sends no second parcel.</summary>
 public sealed class Shipping(DirectoryInfo data) : IStepHandler<Ship, Parcel>
