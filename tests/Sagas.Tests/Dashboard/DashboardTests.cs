@@ -572,8 +572,8 @@ public sealed partial class DashboardTests(Browser browser) : IClassFixture<Brow
 
     private static async Task ShouldBeAccessibleAsync(IPage page, string where)
     {
-        // What holds is not listed: on a long table that takes longer than to look.
-        var found = await page.RunAxe(new AxeRunOptions { ResultTypes = [ResultType.Violations] });
+        // What takes the time is not to look but the rows of long tables, which are all alike, and listing what holds.
+        var found = await page.RunAxe(new AxeRunContext { Exclude = [new AxeSelector("tbody tr:nth-child(n + 13)")] }, new AxeRunOptions { ResultTypes = [ResultType.Violations] });
         found.Violations.Select(v => $"{where}: {v.Id}: {v.Help}: {string.Join(" | ", v.Nodes.Take(3).Select(node => node.Html))}").ShouldBeEmpty();
     }
 
