@@ -16,6 +16,9 @@ internal sealed record Call(string Method, string Path, string Summary, RequestD
     /// <summary>The body's schema, from the catalogue; null: no body.</summary>
     public string? Body { get; init; }
 
+    /// <summary>Whether the body must be there. Default true.</summary>
+    public bool NeedsBody { get; init; } = true;
+
     /// <summary>Status and schema of what is no error.</summary>
     public (int Status, string Schema)[] Answers { get; init; } = [];
 
@@ -115,7 +118,7 @@ internal static class Calls
         },
         new("POST", "/api/v1/definitions/{name}/verify", "Try every order of every event and fault within bounds", Verify.Run)
         {
-            Parameters = ["version"], Body = "VerifyBounds", Answers = [(200, "Verification")], Problems = [400, 404, 413, 415, 429],
+            Parameters = ["version"], Body = "VerifyBounds", NeedsBody = false, Answers = [(200, "Verification")], Problems = [400, 404, 413, 415, 429],
         },
         new("GET", "/api/v1/stats", "Numbers: counts of all sagas, rates of this node's last minute", Numbers.Stats)
         {

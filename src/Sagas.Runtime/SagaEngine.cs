@@ -19,6 +19,7 @@ public sealed class SagaEngine : IHostedLifecycleService
     private readonly Nodes? _nodes;
     private DateTimeOffset _startedAt;
     private int _verifying;
+    private long _verifyingSince;
     private readonly Failures _failures;
     private readonly Lock _counting = new();
     private InFlight? _inFlight;
@@ -246,6 +247,7 @@ public sealed class SagaEngine : IHostedLifecycleService
         try
         {
             var (begun, limit) = (_parts.Time.GetTimestamp(), _parts.Options.Verify);
+            Volatile.Write(ref _verifyingSince, begun);
             return await Task.Run(() => Explorer.Verify(saga, bounds with { MaxStates = Math.Min(bounds.MaxStates, limit.MaxStates) },
                 stop: () => cancel.IsCancellationRequested || _parts.Time.GetElapsedTime(begun) > limit.TimeLimit), CancellationToken.None).ConfigureAwait(false);
         }
@@ -254,6 +256,9 @@ public sealed class SagaEngine : IHostedLifecycleService
             Volatile.Write(ref _verifying, 0);
         }
     }
+
+    /// <summary>How long the verification under way here may take yet. Zero: none is, or its time is over.</summary>
+    public TimeSpan VerificationLeft => Volatile.Read(ref _verifying) != 0 && _parts.Options.Verify.TimeLimit - _parts.Time.GetElapsedTime(Volatile.Read(ref _verifyingSince)) is { Ticks: > 0 } left ? left : TimeSpan.Zero;
 
     /// <summary>How many committed commands wait on this node to be sent, by destination: a participant or a host.</summary>
     public IEnumerable<(string Destination, int Waiting)> Outgoing => _parts.Outbox.Depths;

@@ -2512,7 +2512,7 @@ export interface paths {
                 };
                 cookie?: never;
             };
-            requestBody: {
+            requestBody?: {
                 content: {
                     "application/json": components["schemas"]["VerifyBounds"];
                 };
@@ -4138,6 +4138,7 @@ export interface components {
                 transitions: number;
                 depth: number;
             }[];
+            notRun: string[];
             counterexample: {
                 text: string;
                 from: string;

@@ -190,6 +190,8 @@ internal sealed class ApiHost : IAsyncDisposable
         _client = new HttpClient(new SocketsHttpHandler { AllowAutoRedirect = false }) { BaseAddress = new Uri(app.Urls.First()) };
     }
 
+    public Uri Address => _client.BaseAddress!;
+
     public BreakableStore Store => (BreakableStore)_app.Services.GetRequiredService<ISagaStore>();
 
     public ScriptedTransport Participants => (ScriptedTransport)_app.Services.GetRequiredService<ITransport>();
