@@ -31,6 +31,7 @@ internal static class OpenApi
         ["format"] = ("query", OneOf("json", "mermaid", "dot"), "Default json."),
         ["phase"] = ("query", OneOf("try", "confirm", "cancel", "do", "compensate", "check"), "The phase that was accepted."),
         ["attempt"] = ("query", Whole(1), "The attempt that was accepted."),
+        ["reason"] = ("query", Text(), "Why, for the audit: at most 1000 characters."),
         ["X-Operator"] = ("header", Text(), "Who asks, for the history. Default `anonymous`."),
     };
 
@@ -281,6 +282,10 @@ internal static class OpenApi
                 ("matched", Whole(0)), ("done", Whole(0)), ("failed", Whole(0)), ("errors", Many(Object(("id", Text()), ("message", Text())))),
                 ("startedAt", Time()), ("updatedAt", Time()), ("finishedAt", OrNull(Time())), ("cancelledBy", OrNull(Text())), ("cancelReason", OrNull(Text()))),
             ["OperationPage"] = Object(("items", Many(Ref("Operation"))), ("next", OrNull(Text()))),
+            ["AuditPage"] = Object(("items", Many(Ref("AuditEntry"))), ("next", OrNull(Text()))),
+            ["AuditEntry"] = Object(("id", Text()), ("at", Time()), ("by", Text()),
+                ("action", OneOf("cancel", "retry", "pause", "resume", "terminate", "resolve", "put", "stop", "replay", "discard")),
+                ("kind", OneOf("saga", "operation", "definition", "dead-letter")), ("target", Text()), ("detail", OrNull(Text())), ("reason", Text())),
             ["Matched"] = Object(("matched", Whole(0))),
             ["VerifyBounds"] = Required(Object(("attempts", Whole(1, 5)), ("crashes", Whole(0, 7)), ("duplicates", Whole(0, 7)), ("drops", Whole(0, 7)), ("takeovers", Whole(0, 7)),
                 ("pauses", Whole(0, 7)), ("cancel", Flag()), ("errors", Flag()), ("busy", Flag()), ("maxStates", Whole(1)))),

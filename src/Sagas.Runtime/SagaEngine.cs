@@ -190,6 +190,37 @@ public sealed class SagaEngine : IHostedLifecycleService
     public ValueTask<(Operation? Operation, bool Stopped)> CancelOperationAsync(string id, string reason, string by, CancellationToken cancel = default) =>
         _operations.CancelAsync(id, reason, by, cancel);
 
+    /// <summary>
+    /// Keeps what an operator did, so that it is found beside what was done to others. It was done whether or not this succeeds: false says that the
+    /// store could not keep the line.
+    /// </summary>
+    /// <param name="action">What was done, as <see cref="AuditEntry.Action"/> has it.</param>
+    /// <param name="kind">To what, as <see cref="AuditEntry.Kind"/> has it.</param>
+    /// <param name="target">Its id or name.</param>
+    /// <param name="detail">More about it; null: nothing.</param>
+    /// <param name="reason">Why.</param>
+    /// <param name="by">Who.</param>
+    public async ValueTask<bool> AuditAsync(string action, string kind, string target, string? detail, string reason, string by)
+    {
+        var now = _parts.Now;
+        try
+        {
+            // Whoever hangs up has done it all the same.
+            await _parts.Store.SaveAuditAsync(new AuditEntry
+            {
+                Id = Guid.CreateVersion7(now).ToString("N"), At = now, By = by, Action = action, Kind = kind, Target = target, Detail = detail, Reason = reason,
+            }, CancellationToken.None).ConfigureAwait(false);
+            return true;
+        }
+        catch (StoreUnavailableException)
+        {
+            return false;
+        }
+    }
+
+    /// <summary>What operators did, newest first, at most so many; before the entry of that id, or up to now.</summary>
+    public ValueTask<IReadOnlyList<AuditEntry>> AuditAsync(int limit, string? before, CancellationToken cancel = default) => _parts.Store.AuditAsync(limit, before, cancel);
+
     /// <summary>A page of history: entries after number <paramref name="after"/>; null: no such saga.</summary>
     public ValueTask<IReadOnlyList<HistoryEntry>?> HistoryAsync(SagaId id, int after, int limit, CancellationToken cancel = default) =>
         _parts.Store.HistoryAsync(id, after, limit, cancel);
