@@ -16,6 +16,9 @@ internal sealed record Call(string Method, string Path, string Summary, RequestD
     /// <summary>The body's schema, from the catalogue; null: no body.</summary>
     public string? Body { get; init; }
 
+    /// <summary>Whether the body must be there. Default true.</summary>
+    public bool NeedsBody { get; init; } = true;
+
     /// <summary>Status and schema of what is no error.</summary>
     public (int Status, string Schema)[] Answers { get; init; } = [];
 
@@ -95,11 +98,15 @@ internal static class Calls
         {
             Parameters = ["X-Operator"], Body = "Reason", Answers = [(202, "Operation")], Problems = [400, 404, 409, 413, 415, 503],
         },
+        new("GET", "/api/v1/audit", "Who did what to sagas, operations, definitions and dead letters, and why: newest first", Audit.List)
+        {
+            Parameters = ["limit", "cursor"], Answers = [(200, "AuditPage")], Problems = [400, 503],
+        },
         new("GET", "/api/v1/definitions", "List definitions", Definitions.List) { Answers = [(200, "Definitions")] },
         new("GET", "/api/v1/definitions/schema", "The JSON Schema of a definition", Definitions.Schema) { Answers = [(200, "Schema")] },
         new("PUT", "/api/v1/definitions/{name}", "Add a definition in JSON", Definitions.Put)
         {
-            Body = "DefinitionJson", Answers = [(201, "Definition"), (200, "Definition")], Problems = [400, 409, 413, 415, 503],
+            Parameters = ["reason", "X-Operator"], Body = "DefinitionJson", Answers = [(201, "Definition"), (200, "Definition")], Problems = [400, 409, 413, 415, 503],
         },
         new("GET", "/api/v1/definitions/{name}", "One definition: graph, schemas, policies", Definitions.Find)
         {
@@ -111,7 +118,7 @@ internal static class Calls
         },
         new("POST", "/api/v1/definitions/{name}/verify", "Try every order of every event and fault within bounds", Verify.Run)
         {
-            Parameters = ["version"], Body = "VerifyBounds", Answers = [(200, "Verification")], Problems = [400, 404, 413, 415, 429],
+            Parameters = ["version"], Body = "VerifyBounds", NeedsBody = false, Answers = [(200, "Verification")], Problems = [400, 404, 413, 415, 429],
         },
         new("GET", "/api/v1/stats", "Numbers: counts of all sagas, rates of this node's last minute", Numbers.Stats)
         {
@@ -143,13 +150,13 @@ internal static class Calls
     ];
 
     private static Call Operator(string word, string summary, Func<string, string, SagaEvent> request) =>
-        new("POST", $"/api/v1/sagas/{{id}}/{word}", summary, http => Operators.Ask(http, request))
+        new("POST", $"/api/v1/sagas/{{id}}/{word}", summary, http => Operators.Ask(http, word, request))
         {
             Parameters = ["X-Operator"], Body = "Reason", Answers = [(202, "Saga")], Problems = [400, 404, 409, 413, 415, 429, 503],
         };
 
     private static Call DeadLetter(string word, string summary, string done, Func<IDeadLetters, string, CancellationToken, Task<bool>> ask) =>
-        new("POST", $"/api/v1/deadletters/{{id}}/{word}", summary, http => DeadLetters.Ask(http, done, ask))
+        new("POST", $"/api/v1/deadletters/{{id}}/{word}", summary, http => DeadLetters.Ask(http, word, done, ask))
         {
             Parameters = ["X-Operator"], Body = "Reason", Answers = [(202, "DeadLetterAsked")], Problems = [400, 404, 413, 415, 503],
         };

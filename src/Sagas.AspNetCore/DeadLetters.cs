@@ -30,7 +30,7 @@ internal static partial class DeadLetters
         });
     }
 
-    public static async Task Ask(HttpContext http, string what, Func<IDeadLetters, string, CancellationToken, Task<bool>> ask)
+    public static async Task Ask(HttpContext http, string word, string what, Func<IDeadLetters, string, CancellationToken, Task<bool>> ask)
     {
         var id = Query.Route(http, "id");
         var by = Query.Operator(http.Request);
@@ -38,6 +38,7 @@ internal static partial class DeadLetters
         var reason = Operators.ReasonOf(body.RootElement);
         // Whoever hangs up halfway must not leave it open whether it was done.
         if (http.RequestServices.GetService<IDeadLetters>() is not { } kept || !await ask(kept, id, CancellationToken.None)) throw Problem.UnknownDeadLetter(id).Thrown();
+        await Audit.KeepAsync(http, word, "dead-letter", id, null, reason, by);
         LogAsked(http.RequestServices.GetRequiredService<ILoggerFactory>().CreateLogger("Sagas.Api"), id, what, by, reason);
         await Answer.JsonAsync(http, 202, json =>
         {

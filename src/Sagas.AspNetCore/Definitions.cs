@@ -45,6 +45,9 @@ internal static class Definitions
     public static async Task Put(HttpContext http)
     {
         var name = Query.Route(http, "name");
+        var by = Query.Operator(http.Request);
+        var reason = Query.One(http.Request, "reason")?.Trim() is { Length: > 0 } said ? said : null;
+        if (reason is { Length: > Operators.MaxReason }) throw Problem.BadParameter("reason", reason, $"at most {Operators.MaxReason} characters").Thrown();
         var given = await Body.PayloadAsync(http, Body.DefinitionLimit);
         var definition = Parse(given);
         if (definition.Name != name)
@@ -59,6 +62,7 @@ internal static class Definitions
             throw Problem.BadDefinition(e.Faults).Thrown();
         }
         if (put.Outcome == DefinitionOutcome.Conflict) throw Problem.VersionTaken(put.Problem!).Thrown();
+        if (put.Outcome == DefinitionOutcome.Saved) await Audit.KeepAsync(http, "put", "definition", name, $"v{definition.Version}", reason ?? "", by);
         var request = http.Request;
         http.Response.Headers.Location = $"{request.PathBase.Add(request.Path).ToUriComponent()}?version={definition.Version}";
         await WriteAsync(http, Whole(http, put.Definition), put.Outcome == DefinitionOutcome.Saved ? 201 : 200);

@@ -31,6 +31,7 @@ internal static class OpenApi
         ["format"] = ("query", OneOf("json", "mermaid", "dot"), "Default json."),
         ["phase"] = ("query", OneOf("try", "confirm", "cancel", "do", "compensate", "check"), "The phase that was accepted."),
         ["attempt"] = ("query", Whole(1), "The attempt that was accepted."),
+        ["reason"] = ("query", Text(), "Why, for the audit: at most 1000 characters."),
         ["X-Operator"] = ("header", Text(), "Who asks, for the history. Default `anonymous`."),
     };
 
@@ -48,7 +49,7 @@ internal static class OpenApi
     {
         var schemas = Shapes();
         var paths = new JsonObject();
-        foreach (var call in Calls.All) Add(paths, call.Path, call.Method, Operation(call, call.Parameters, Content(call.Body)));
+        foreach (var call in Calls.All) Add(paths, call.Path, call.Method, Operation(call, call.Parameters, Content(call.Body, call.NeedsBody)));
         var start = Calls.All.First(call => call.Body == "Input");
         foreach (var definition in definitions.GroupBy(d => d.Name).Select(versions => versions.MaxBy(d => d.Version)!).OrderBy(d => d.Name, StringComparer.Ordinal))
         {
@@ -57,7 +58,7 @@ internal static class OpenApi
             var name = definition.Name + ".input";
             schemas[name] = Rebased(schema, "#/components/schemas/" + name);
             var path = start.Path.Replace("{name}", definition.Name);
-            var operation = Operation(start with { Path = path, Summary = $"Start {definition.Name}" }, start.Parameters, Content(name, example));
+            var operation = Operation(start with { Path = path, Summary = $"Start {definition.Name}" }, start.Parameters, Content(name, required: true, example));
             operation["tags"] = new JsonArray(definition.Name);
             operation["description"] = $"Version {definition.Version}: {string.Join(", ", definition.Steps.Select(step => step.Name))}.";
             Add(paths, path, start.Method, operation);
@@ -163,12 +164,12 @@ internal static class OpenApi
         ["name"] = name, ["in"] = where, ["required"] = required, ["description"] = meaning, ["schema"] = schema.DeepClone(),
     };
 
-    private static JsonObject? Content(string? schema, JsonNode? example = null)
+    private static JsonObject? Content(string? schema, bool required, JsonNode? example = null)
     {
         if (schema is null) return null;
         var content = Json(Ref(schema), example: example);
         if (schema == "Batch") content["application/x-ndjson"] = new JsonObject { ["schema"] = Ref("BatchItem") };
-        return new JsonObject { ["required"] = true, ["content"] = content };
+        return new JsonObject { ["required"] = required, ["content"] = content };
     }
 
     private static JsonObject Json(JsonObject schema, string type = "application/json", JsonNode? example = null)
@@ -281,11 +282,16 @@ internal static class OpenApi
                 ("matched", Whole(0)), ("done", Whole(0)), ("failed", Whole(0)), ("errors", Many(Object(("id", Text()), ("message", Text())))),
                 ("startedAt", Time()), ("updatedAt", Time()), ("finishedAt", OrNull(Time())), ("cancelledBy", OrNull(Text())), ("cancelReason", OrNull(Text()))),
             ["OperationPage"] = Object(("items", Many(Ref("Operation"))), ("next", OrNull(Text()))),
+            ["AuditPage"] = Object(("items", Many(Ref("AuditEntry"))), ("next", OrNull(Text()))),
+            ["AuditEntry"] = Object(("id", Text()), ("at", Time()), ("by", Text()),
+                ("action", OneOf("cancel", "retry", "pause", "resume", "terminate", "resolve", "put", "stop", "replay", "discard")),
+                ("kind", OneOf("saga", "operation", "definition", "dead-letter")), ("target", Text()), ("detail", OrNull(Text())), ("reason", Text())),
             ["Matched"] = Object(("matched", Whole(0))),
             ["VerifyBounds"] = Required(Object(("attempts", Whole(1, 5)), ("crashes", Whole(0, 7)), ("duplicates", Whole(0, 7)), ("drops", Whole(0, 7)), ("takeovers", Whole(0, 7)),
                 ("pauses", Whole(0, 7)), ("cancel", Flag()), ("errors", Flag()), ("busy", Flag()), ("maxStates", Whole(1)))),
             ["Verification"] = Object(("verdict", verdict), ("states", Whole(0)), ("transitions", Whole(0)), ("seconds", Number()), ("bounds", Text()), ("promise", OrNull(Text())),
                 ("runs", Many(Object(("verdict", verdict), ("bounds", Text()), ("states", Whole(0)), ("transitions", Whole(0)), ("depth", Whole(0))))),
+                ("notRun", Many(Text())),
                 ("counterexample", Many(Object(("text", Text()), ("from", Text()), ("to", Text()), ("step", OrNull(Text())), ("phase", OrNull(phase)))))),
             ["Resolve"] = Required(Object(("outcome", OneOf("done", "notDone")), ("result", Any()), ("reason", Text())), "outcome", "reason"),
             ["Callback"] = Required(Object(("outcome", OneOf("ok", "refused", "error")), ("result", Any()), ("code", Text()), ("message", Text())), "outcome"),

@@ -35,6 +35,7 @@ internal static class Operations
         }
         var operation = await http.Engine().OperateAsync(action, filter, reason, by, http.RequestAborted)
             ?? throw Problem.Busy("As many operations run as may. Wait until one has ended, or cancel one; GET /api/v1/operations lists them.").Thrown();
+        await Audit.KeepAsync(http, Actions[(int)action], "operation", operation.Id, $"{operation.Matched} sagas", reason, by);
         http.Response.Headers.Location = $"{http.Request.PathBase.Add(http.Request.Path).ToUriComponent().TrimEnd('/')}/{operation.Id}";
         await Answer.JsonAsync(http, 202, json => Write(json, operation));
     }
@@ -69,9 +70,11 @@ internal static class Operations
         var id = Query.Route(http, "id");
         var by = Query.Operator(http.Request);
         using var body = await Body.ObjectAsync(http, "{\"reason\":\"…\"}");
-        var (operation, stopped) = await http.Engine().CancelOperationAsync(id, Operators.ReasonOf(body.RootElement), by, http.RequestAborted);
+        var reason = Operators.ReasonOf(body.RootElement);
+        var (operation, stopped) = await http.Engine().CancelOperationAsync(id, reason, by, http.RequestAborted);
         if (operation is null) throw Problem.UnknownOperation(id).Thrown();
         if (!stopped) throw Problem.OperationEnded(operation).Thrown();
+        await Audit.KeepAsync(http, "stop", "operation", id, null, reason, by);
         await Answer.JsonAsync(http, 202, json => Write(json, operation));
     }
 

@@ -7,14 +7,15 @@ namespace Sagas.AspNetCore;
 /// <summary>What operators ask of a saga. Every request has a reason, kept in the saga's history with who and when.</summary>
 internal static class Operators
 {
-    private const int MaxReason = 1000;
+    public const int MaxReason = 1000;
 
-    public static async Task Ask(HttpContext http, Func<string, string, SagaEvent> request)
+    public static async Task Ask(HttpContext http, string word, Func<string, string, SagaEvent> request)
     {
         var id = Query.IdOf(http);
         var by = Query.Operator(http.Request);
         using var body = await Body.ObjectAsync(http, "{\"reason\":\"…\"}");
-        await RequestAsync(http, id, request(ReasonOf(body.RootElement), by));
+        var reason = ReasonOf(body.RootElement);
+        await RequestAsync(http, id, request(reason, by), new(word, null, reason, by));
     }
 
     public static async Task Resolve(HttpContext http)
@@ -27,7 +28,7 @@ internal static class Operators
         var saga = await http.Engine().FindAsync(id, http.RequestAborted) ?? throw Problem.UnknownSaga(id).Thrown();
         if (http.Engine().DefinitionOf(saga) is { } definition && definition.Find(step) is null)
             throw Problem.UnknownStep(step, definition).Thrown();
-        await RequestAsync(http, id, resolved);
+        await RequestAsync(http, id, resolved, new("resolve", $"{step}: {(resolved.Done ? "done" : "not done")}", resolved.Reason, by));
     }
 
     public static SagaEvent.StepResolved ResolutionOf(JsonElement body, string step, string by)
@@ -52,7 +53,7 @@ internal static class Operators
             (Problem.BadBody("$.reason", $"{fault} Send {{\"reason\":\"…\"}} with 1 to {MaxReason} characters; it is kept in the history.") with { Name = "reason-required", Title = "Reason required" }).Thrown();
     }
 
-    private static async Task RequestAsync(HttpContext http, SagaId id, SagaEvent request)
+    private static async Task RequestAsync(HttpContext http, SagaId id, SagaEvent request, Asked asked)
     {
         var engine = http.Engine();
         var result = await engine.RequestAsync(id, request, http.RequestAborted);
@@ -63,6 +64,9 @@ internal static class Operators
             case RequestOutcome.Busy: throw Problem.Busy(result.Problem).Thrown();
         }
         var saga = result.Saga!;
+        await Audit.KeepAsync(http, asked.Word, "saga", id.Value, asked.Detail, asked.Reason, asked.By);
         await Answer.JsonAsync(http, 202, json => SagaWriter.Write(json, saga, engine.DefinitionOf(saga)));
     }
+
+    private readonly record struct Asked(string Word, string? Detail, string Reason, string By);
 }

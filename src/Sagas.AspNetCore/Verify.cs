@@ -17,9 +17,15 @@ internal static class Verify
         using (var body = await Body.ObjectAsync(http, Example)) bounds = BoundsOf(body.RootElement);
         var begun = Stopwatch.GetTimestamp();
         var found = await http.Engine().VerifyAsync(definition, bounds, http.RequestAborted)
-            ?? throw Problem.Busy("This node explores another definition. Repeat when that has ended: it takes half a minute at most unless Sagas:Verify:TimeLimit says otherwise.").Thrown();
+            ?? throw Busy(http.Engine().VerificationLeft).Thrown();
         var seconds = Stopwatch.GetElapsedTime(begun).TotalSeconds;
         await Answer.JsonAsync(http, 200, json => Write(json, found, bounds, seconds));
+    }
+
+    private static Problem Busy(TimeSpan left)
+    {
+        var seconds = Math.Max(1, (int)Math.Ceiling(left.TotalSeconds));
+        return Problem.Busy(string.Create(CultureInfo.InvariantCulture, $"This node explores another definition, for {seconds} s more at most (Sagas:Verify:TimeLimit). Repeat when that has ended.")) with { RetryAfter = seconds };
     }
 
     private static ExplorerBounds BoundsOf(JsonElement body)
@@ -49,7 +55,8 @@ internal static class Verify
     private static bool Flag(JsonProperty field) => field.Value.ValueKind is JsonValueKind.True or JsonValueKind.False ? field.Value.GetBoolean()
         : throw Problem.BadBody($"$.{field.Name}", $"'{field.Name}' is {Problem.Short(field.Value.GetRawText())}. Give true or false.").Thrown();
 
-    private static void Write(Utf8JsonWriter json, Verification found, ExplorerBounds bounds, double seconds)
+    /// <summary>The verdict as the answer's JSON.</summary>
+    internal static void Write(Utf8JsonWriter json, Verification found, ExplorerBounds bounds, double seconds)
     {
         json.WriteStartObject();
         json.WriteString("verdict"u8, Word(found.Verdict));
@@ -69,6 +76,9 @@ internal static class Verify
             json.WriteNumber("depth"u8, run.Depth);
             json.WriteEndObject();
         }
+        json.WriteEndArray();
+        json.WriteStartArray("notRun"u8);
+        foreach (var left in found.NotRun) json.WriteStringValue(left.ToString());
         json.WriteEndArray();
         json.WriteStartArray("counterexample"u8);
         foreach (var line in found.Counterexample)

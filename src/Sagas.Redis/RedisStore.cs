@@ -33,7 +33,7 @@ public sealed partial class RedisStore : ISharedSagaStore
 {
     private const int Slice = 2000;
     private static readonly TimeSpan RepeatDelay = TimeSpan.FromMilliseconds(100);
-    private static readonly Script s_commit = Script.Of("commit"), s_walk = Script.Of("walk"), s_count = Script.Of("count"), s_expire = Script.Of("expire"), s_operation = Script.Of("operation");
+    private static readonly Script s_commit = Script.Of("commit"), s_walk = Script.Of("walk"), s_count = Script.Of("count"), s_expire = Script.Of("expire"), s_operation = Script.Of("operation"), s_audit = Script.Of("audit");
     private readonly RedisOptions _options;
     private readonly TimeSpan _retention;
     private readonly TimeProvider _time;
@@ -199,6 +199,26 @@ public sealed partial class RedisStore : ISharedSagaStore
         return [.. kept.Select(static value => Operation.Parse((byte[])value!)).OrderByDescending(static one => one.Id, StringComparer.Ordinal)];
     }
 
+    /// <inheritdoc/>
+    public async ValueTask SaveAuditAsync(AuditEntry entry, CancellationToken cancel)
+    {
+        ArgumentNullException.ThrowIfNull(entry);
+        cancel.ThrowIfCancellationRequested();
+        // Members of one score lie in the order of their bytes: of the ids that they begin with.
+        var member = Encoding.UTF8.GetBytes(entry.Id + " ").Concat(entry.ToUtf8()).ToArray();
+        await _link.AskAsync(database => database.SortedSetAddAsync(AuditKey, member, 0, CommandFlags.DemandMaster)).ConfigureAwait(false);
+        await _link.AskAsync(database => database.SortedSetRemoveRangeByRankAsync(AuditKey, 0, -AuditEntry.MostKept - 1, CommandFlags.DemandMaster)).ConfigureAwait(false);
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask<IReadOnlyList<AuditEntry>> AuditAsync(int limit, string? before, CancellationToken cancel)
+    {
+        var found = (RedisResult[])(await _link.AskAsync(database => RedisLink.EvalAsync(database, s_audit, [AuditKey], [before is null ? "+" : $"({before}", limit]), cancel).ConfigureAwait(false))!;
+        return [.. found.Select(static one => (byte[])one!).Select(static bytes => AuditEntry.Parse(bytes.AsMemory(Array.IndexOf(bytes, (byte)' ') + 1)))];
+    }
+
+    private RedisKey AuditKey => $"{{{_options.Prefix}:nodes}}:audit";
+
     private RedisKey OperationsKey => $"{{{_options.Prefix}:nodes}}:operations";
 
     private RedisKey DefinitionsKey => $"{{{_options.Prefix}:nodes}}:definitions";
@@ -210,6 +230,8 @@ public sealed partial class RedisStore : ISharedSagaStore
         var until = (_time.GetUtcNow() - _retention).ToUnixTimeMilliseconds();
         var ended = (await OperationsAsync(default).ConfigureAwait(false)).Where(one => one.FinishedAt?.ToUnixTimeMilliseconds() <= until).Select(static one => (RedisValue)one.Id).ToArray();
         if (ended.Length > 0) await _link.AskAsync(database => database.HashDeleteAsync(OperationsKey, ended)).ConfigureAwait(false);
+        // An id begins with its time, Unix milliseconds in hexadecimal.
+        await _link.AskAsync(database => database.SortedSetRemoveRangeByValueAsync(AuditKey, RedisValue.Null, $"{until + 1:x12}", Exclude.Stop, CommandFlags.DemandMaster)).ConfigureAwait(false);
         foreach (var partition in _partitions)
             while ((long)await _link.AskAsync(database => RedisLink.EvalAsync(database, s_expire, [partition.Counter], [partition.Prefix, until, Most])).ConfigureAwait(false) == Most)
             {

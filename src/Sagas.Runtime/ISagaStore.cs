@@ -56,6 +56,16 @@ public interface ISagaStore : IAsyncDisposable
     /// <summary>All operations that are kept, newest first: by their ids, descending (ordinal).</summary>
     ValueTask<IReadOnlyList<Operation>> OperationsAsync(CancellationToken cancel);
 
+    /// <summary>
+    /// Keeps what an operator did: durable when this returns; the very same again changes nothing. Of older ones the newest <see cref="AuditEntry.MostKept"/>
+    /// are kept, each as long as a saga that ended then.
+    /// </summary>
+    /// <exception cref="StoreUnavailableException">Whether it was kept is unknown: repeat.</exception>
+    ValueTask SaveAuditAsync(AuditEntry entry, CancellationToken cancel);
+
+    /// <summary>What operators did, newest first: by the ids, descending (ordinal), at most <paramref name="limit"/>, and only those below <paramref name="before"/> unless it is null.</summary>
+    ValueTask<IReadOnlyList<AuditEntry>> AuditAsync(int limit, string? before, CancellationToken cancel);
+
     /// <summary>How the store is.</summary>
     StoreHealth Health { get; }
 }

@@ -9,6 +9,7 @@ public sealed class MemoryStore : ISagaStore
     private readonly Dictionary<string, Kept> _sagas = new(StringComparer.Ordinal);
     private readonly SortedDictionary<(string Name, int Version), StoredDefinition> _definitions = new(StoredDefinitions.Order);
     private readonly KeptOperations _operations = new();
+    private readonly KeptAudit _audit = new();
     private readonly Retention? _retention;
 
     /// <summary>A store that keeps everything.</summary>
@@ -121,6 +122,21 @@ public sealed class MemoryStore : ISagaStore
     }
 
     /// <inheritdoc/>
+    public ValueTask SaveAuditAsync(AuditEntry entry, CancellationToken cancel)
+    {
+        ArgumentNullException.ThrowIfNull(entry);
+        cancel.ThrowIfCancellationRequested();
+        lock (_index.Gate) _audit.Keep(entry);
+        return default;
+    }
+
+    /// <inheritdoc/>
+    public ValueTask<IReadOnlyList<AuditEntry>> AuditAsync(int limit, string? before, CancellationToken cancel)
+    {
+        lock (_index.Gate) return new(_audit.NewestFirst(limit, before));
+    }
+
+    /// <inheritdoc/>
     public async ValueTask DisposeAsync()
     {
         if (_retention is not null) await _retention.DisposeAsync().ConfigureAwait(false);
@@ -130,7 +146,12 @@ public sealed class MemoryStore : ISagaStore
     internal void Expire()
     {
         if (_retention is null) return;
-        lock (_index.Gate) _operations.Forget(_retention.Cutoff);
+        lock (_index.Gate)
+        {
+            _operations.Forget(_retention.Cutoff);
+            _audit.Forget(_retention.Cutoff);
+        }
+
         lock (_index.Gate)
             while (_index.Expire_NeedsLock(_retention.Cutoff, 1000, saga => _sagas.Remove(saga.State!.Id.Value)))
             {

@@ -19,6 +19,7 @@ public sealed class SagaEngine : IHostedLifecycleService
     private readonly Nodes? _nodes;
     private DateTimeOffset _startedAt;
     private int _verifying;
+    private long _verifyingSince;
     private readonly Failures _failures;
     private readonly Lock _counting = new();
     private InFlight? _inFlight;
@@ -189,6 +190,37 @@ public sealed class SagaEngine : IHostedLifecycleService
     public ValueTask<(Operation? Operation, bool Stopped)> CancelOperationAsync(string id, string reason, string by, CancellationToken cancel = default) =>
         _operations.CancelAsync(id, reason, by, cancel);
 
+    /// <summary>
+    /// Keeps what an operator did, so that it is found beside what was done to others. It was done whether or not this succeeds: false says that the
+    /// store could not keep the line.
+    /// </summary>
+    /// <param name="action">What was done, as <see cref="AuditEntry.Action"/> has it.</param>
+    /// <param name="kind">To what, as <see cref="AuditEntry.Kind"/> has it.</param>
+    /// <param name="target">Its id or name.</param>
+    /// <param name="detail">More about it; null: nothing.</param>
+    /// <param name="reason">Why.</param>
+    /// <param name="by">Who.</param>
+    public async ValueTask<bool> AuditAsync(string action, string kind, string target, string? detail, string reason, string by)
+    {
+        var now = _parts.Now;
+        try
+        {
+            // Whoever hangs up has done it all the same.
+            await _parts.Store.SaveAuditAsync(new AuditEntry
+            {
+                Id = Guid.CreateVersion7(now).ToString("N"), At = now, By = by, Action = action, Kind = kind, Target = target, Detail = detail, Reason = reason,
+            }, CancellationToken.None).ConfigureAwait(false);
+            return true;
+        }
+        catch (StoreUnavailableException)
+        {
+            return false;
+        }
+    }
+
+    /// <summary>What operators did, newest first, at most so many; before the entry of that id, or up to now.</summary>
+    public ValueTask<IReadOnlyList<AuditEntry>> AuditAsync(int limit, string? before, CancellationToken cancel = default) => _parts.Store.AuditAsync(limit, before, cancel);
+
     /// <summary>A page of history: entries after number <paramref name="after"/>; null: no such saga.</summary>
     public ValueTask<IReadOnlyList<HistoryEntry>?> HistoryAsync(SagaId id, int after, int limit, CancellationToken cancel = default) =>
         _parts.Store.HistoryAsync(id, after, limit, cancel);
@@ -215,6 +247,7 @@ public sealed class SagaEngine : IHostedLifecycleService
         try
         {
             var (begun, limit) = (_parts.Time.GetTimestamp(), _parts.Options.Verify);
+            Volatile.Write(ref _verifyingSince, begun);
             return await Task.Run(() => Explorer.Verify(saga, bounds with { MaxStates = Math.Min(bounds.MaxStates, limit.MaxStates) },
                 stop: () => cancel.IsCancellationRequested || _parts.Time.GetElapsedTime(begun) > limit.TimeLimit), CancellationToken.None).ConfigureAwait(false);
         }
@@ -223,6 +256,9 @@ public sealed class SagaEngine : IHostedLifecycleService
             Volatile.Write(ref _verifying, 0);
         }
     }
+
+    /// <summary>How long the verification under way here may take yet. Zero: none is, or its time is over.</summary>
+    public TimeSpan VerificationLeft => Volatile.Read(ref _verifying) != 0 && _parts.Options.Verify.TimeLimit - _parts.Time.GetElapsedTime(Volatile.Read(ref _verifyingSince)) is { Ticks: > 0 } left ? left : TimeSpan.Zero;
 
     /// <summary>How many committed commands wait on this node to be sent, by destination: a participant or a host.</summary>
     public IEnumerable<(string Destination, int Waiting)> Outgoing => _parts.Outbox.Depths;

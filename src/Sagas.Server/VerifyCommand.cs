@@ -9,7 +9,7 @@ internal static class VerifyCommand
     private const string Help = """
         usage: verify FILE [--attempts 2] [--crashes 1] [--duplicates 1] [--drops 1] [--takeovers 0] [--pauses 0] [--cancel true] [--errors false] [--busy false] [--max-states 20000000]
 
-        Tries every order of every event and fault within these bounds for the definition in FILE: as they stand, without retries, and with errors.
+        Tries every order of every event and fault within these bounds for the definition in FILE: without retries, as they stand, and with errors. A run that cannot be tried to its end is the last.
         Exit code 0: every promise holds. 1: one is broken; the shortest story of how is printed. 2: the file or an argument is wrong, or not everything could be tried.
         """;
 
@@ -27,14 +27,7 @@ internal static class VerifyCommand
             var begun = Stopwatch.GetTimestamp();
             var found = Explorer.Verify(saga, bounds);
             var seconds = Stopwatch.GetElapsedTime(begun).TotalSeconds;
-            output.WriteLine(found);
-            output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{found.States:N0} states in {seconds:0.0} s. ") + found.Verdict switch
-            {
-                ExplorerVerdict.Holds => $"{saga} holds: every order of every event and fault within the bounds was tried, and no promise breaks.",
-                ExplorerVerdict.Violated => $"{saga} is broken: {found.Violation}",
-                _ => "Nothing is broken so far, but not everything was tried. Lower --attempts, --duplicates or --drops, or raise --max-states.",
-            });
-            return found.Verdict switch { ExplorerVerdict.Holds => 0, ExplorerVerdict.Violated => 1, _ => 2 };
+            return Tell(saga, found, seconds, output);
         }
         catch (DefinitionJsonException e)
         {
@@ -45,6 +38,19 @@ internal static class VerifyCommand
             error.WriteLine(e is ArgumentException ? $"{e.Message} verify --help says more." : $"{args[0]} cannot be read: {e.Message}");
         }
         return 2;
+    }
+
+    /// <summary>Prints what was found; the exit code.</summary>
+    internal static int Tell(SagaDefinition saga, Verification found, double seconds, TextWriter output)
+    {
+        output.WriteLine(found);
+        output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{found.States:N0} states in {seconds:0.0} s. ") + found.Verdict switch
+        {
+            ExplorerVerdict.Holds => $"{saga} holds: every order of every event and fault within the bounds was tried, and no promise breaks.",
+            ExplorerVerdict.Violated => $"{saga} is broken: {found.Violation}",
+            _ => "Nothing is broken so far, but not everything was tried. Lower --attempts, --duplicates or --drops, or raise --max-states.",
+        });
+        return found.Verdict switch { ExplorerVerdict.Holds => 0, ExplorerVerdict.Violated => 1, _ => 2 };
     }
 
     private static ExplorerBounds BoundsOf(string[] args)

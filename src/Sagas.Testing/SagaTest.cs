@@ -312,6 +312,10 @@ public sealed class SagaTest : IAsyncDisposable
 
         public ValueTask<IReadOnlyList<Operation>> OperationsAsync(CancellationToken cancel) => inner.OperationsAsync(cancel);
 
+        public ValueTask SaveAuditAsync(AuditEntry entry, CancellationToken cancel) => inner.SaveAuditAsync(entry, cancel);
+
+        public ValueTask<IReadOnlyList<AuditEntry>> AuditAsync(int limit, string? before, CancellationToken cancel) => inner.AuditAsync(limit, before, cancel);
+
         public ValueTask DisposeAsync() => ValueTask.CompletedTask;
     }
 

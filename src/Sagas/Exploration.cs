@@ -129,9 +129,12 @@ public sealed record Exploration
 }
 
 /// <summary>The verdict of several explorations of one definition.</summary>
-/// <param name="Runs">Each with its bounds; the last one broke a promise, if any did.</param>
+/// <param name="Runs">Each with its bounds; the last one broke a promise or did not come to its end, if any did.</param>
 public sealed record Verification(ImmutableArray<Exploration> Runs)
 {
+    /// <summary>The bounds of the runs that were not begun, because the last of <see cref="Runs"/> broke a promise or did not come to its end. Empty: none.</summary>
+    public ImmutableArray<ExplorerBounds> NotRun { get; init; } = [];
+
     /// <summary>Violated: a run broke a promise. Bounded: none did, and one did not come to its end. Holds: every run did, and every promise held.</summary>
     public ExplorerVerdict Verdict => Runs.Any(run => run.Verdict == ExplorerVerdict.Violated) ? ExplorerVerdict.Violated
         : Runs.Any(run => run.Verdict == ExplorerVerdict.Bounded) ? ExplorerVerdict.Bounded : ExplorerVerdict.Holds;
@@ -149,5 +152,5 @@ public sealed record Verification(ImmutableArray<Exploration> Runs)
     public long Transitions => Runs.Sum(run => run.Transitions);
 
     /// <inheritdoc/>
-    public override string ToString() => string.Join('\n', Runs);
+    public override string ToString() => string.Join('\n', [.. Runs.Select(run => run.ToString()), .. NotRun.Select(bounds => $"Not begun: {bounds}")]);
 }

@@ -48,19 +48,21 @@ public sealed class Explorer
 
     /// <summary>
     /// Explores <paramref name="saga"/> three times: without retries, since a retry hides a command that was forgotten; within <paramref name="bounds"/>; and, if those
-    /// say nothing of errors, with errors. Ends with the first run that breaks a promise.
+    /// say nothing of errors, with errors. Ends with the first run that breaks a promise or does not come to its end.
     /// </summary>
     /// <inheritdoc cref="Explore(SagaDefinition, ExplorerBounds?, ImmutableArray{EffectInvariant}, Func{bool}?)"/>
     public static Verification Verify(SagaDefinition saga, ExplorerBounds? bounds = null, ImmutableArray<EffectInvariant> invariants = default, Func<bool>? stop = null)
     {
         bounds ??= new ExplorerBounds();
         var runs = ImmutableArray.CreateBuilder<Exploration>();
-        foreach (var run in new[] { bounds.WithoutRetries, bounds, bounds.WithErrors }.Distinct())
+        // Bounds with errors have every order of those with errors alone; and nothing may fail where nothing is asked again.
+        ImmutableArray<ExplorerBounds> all = [.. new[] { bounds.WithoutRetries, bounds }.Concat(bounds.Errors || !bounds.Retries ? [] : [bounds.WithErrors]).Distinct()];
+        foreach (var run in all)
         {
             runs.Add(Explore(saga, run, invariants, stop));
-            if (runs[^1].Verdict == ExplorerVerdict.Violated) break;
+            if (runs[^1].Verdict != ExplorerVerdict.Holds) break;
         }
-        return new Verification(runs.ToImmutable());
+        return new Verification(runs.ToImmutable()) { NotRun = all[runs.Count..] };
     }
 
     internal static Exploration Explore(SagaDefinition saga, ExplorerBounds? bounds, ImmutableArray<EffectInvariant> invariants, Func<bool>? stop, ExplorerMutant mutant,

@@ -32,7 +32,7 @@ export function unfit(act: Act, saga: Target): string | null {
   }
 }
 
-const willDo: Record<Act, (many: boolean) => ReactNode> = {
+export const willDo: Record<Act, (many: boolean) => ReactNode> = {
   retry: many => <>Sends the next attempt of every step that waits for one <b>at once</b>, not when it is due. Nothing else changes{many ? ' in any of them' : ''}.</>,
   cancel: many => <>Turns {many ? 'each saga' : 'the saga'} back: every try that may have been sent is cancelled and every do that may have been sent is compensated, in reverse order, until all is undone. <b>It cannot be turned forward again.</b></>,
   pause: many => <>Nothing new is sent for {many ? 'these sagas' : 'this saga'} until somebody resumes {many ? 'them' : 'it'}. Answers that are on their way are still taken.</>,
@@ -58,14 +58,14 @@ export function ActionDialog({ doing, close }: { doing: Doing | null; close: () 
 }
 
 /** Reason and name, and the button that does it. */
-export function ReasonForm({ word, icon, danger = false, busy, error, children, onDo }:
-  { word: string; icon: IconName; danger?: boolean; busy: boolean; error: Error | null; children?: ReactNode; onDo: (reason: string) => void }) {
+export function ReasonForm({ word, icon, danger = false, busy, error, focus = true, kept = 'in the history', children, onDo }:
+  { word: string; icon: IconName; danger?: boolean; busy: boolean; error: Error | null; focus?: boolean; kept?: string; children?: ReactNode; onDo: (reason: string) => void }) {
   const { operator } = usePrefs()
   const [reason, setReason] = useState('')
   const [asked, setAsked] = useState(false)
   const field = useRef<HTMLTextAreaElement>(null)
   const missing = asked && reason.trim() === ''
-  useEffect(() => { field.current?.focus() }, [])
+  useEffect(() => { if (focus) field.current?.focus() }, [focus])
   const submit = (event: FormEvent) => {
     event.preventDefault()
     setAsked(true)
@@ -75,7 +75,7 @@ export function ReasonForm({ word, icon, danger = false, busy, error, children, 
   return (
     <form className="form pad" onSubmit={submit} noValidate>
       {children}
-      <label className="field"><span>Reason <small>kept in the history</small></span>
+      <label className="field"><span>Reason <small>kept {kept}</small></span>
         <textarea ref={field} className="input" rows={2} maxLength={1000} value={reason} aria-invalid={missing} required onChange={event => setReason(event.target.value)}
           onKeyDown={event => { if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) event.currentTarget.form?.requestSubmit() }} />
         {missing && <span className="bad"><Icon name="error" />Say why: whoever reads the history later will want to know.</span>}

@@ -2094,6 +2094,74 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Who did what to sagas, operations, definitions and dead letters, and why: newest first */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description The most items. Default 50. */
+                    limit?: number;
+                    /** @description `next` of the page before. */
+                    cursor?: string;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["AuditPage"];
+                    };
+                };
+                /** @description Something in the request does not fit; `detail` names it. */
+                400: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The store, or for dead letters the bus, does not answer; see Retry-After. */
+                503: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Any other error. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/definitions": {
         parameters: {
             query?: never;
@@ -2248,8 +2316,14 @@ export interface paths {
         /** Add a definition in JSON */
         put: {
             parameters: {
-                query?: never;
-                header?: never;
+                query?: {
+                    /** @description Why, for the audit: at most 1000 characters. */
+                    reason?: string;
+                };
+                header?: {
+                    /** @description Who asks, for the history. Default `anonymous`. */
+                    "X-Operator"?: string;
+                };
                 path: {
                     /** @description The definition's name. */
                     name: string;
@@ -2438,7 +2512,7 @@ export interface paths {
                 };
                 cookie?: never;
             };
-            requestBody: {
+            requestBody?: {
                 content: {
                     "application/json": components["schemas"]["VerifyBounds"];
                 };
@@ -4016,6 +4090,23 @@ export interface components {
             items: components["schemas"]["Operation"][];
             next: string | null;
         };
+        AuditPage: {
+            items: components["schemas"]["AuditEntry"][];
+            next: string | null;
+        };
+        AuditEntry: {
+            id: string;
+            /** Format: date-time */
+            at: string;
+            by: string;
+            /** @enum {string} */
+            action: "cancel" | "retry" | "pause" | "resume" | "terminate" | "resolve" | "put" | "stop" | "replay" | "discard";
+            /** @enum {string} */
+            kind: "saga" | "operation" | "definition" | "dead-letter";
+            target: string;
+            detail: string | null;
+            reason: string;
+        };
         Matched: {
             matched: number;
         };
@@ -4047,6 +4138,7 @@ export interface components {
                 transitions: number;
                 depth: number;
             }[];
+            notRun: string[];
             counterexample: {
                 text: string;
                 from: string;

@@ -13,6 +13,9 @@ export type StepStatus = SagaStep['status']
 export type HistoryEntry = Schemas['HistoryEntry']
 export type Definition = Schemas['Definition']
 export type Letters = Schemas['DeadLetters']
+export type Operation = Schemas['Operation']
+export type AuditEntry = Schemas['AuditEntry']
+export type AuditPage = Schemas['AuditPage']
 /** A step as far as it is known: of a definition that is no longer loaded only the graph is left. */
 export type DefinitionStep = Partial<Schemas['DefinitionStep']> & Pick<Schemas['DefinitionStep'], 'name' | 'kind' | 'after' | 'pivot' | 'readOnly'>
 export type Stats = Schemas['Stats']

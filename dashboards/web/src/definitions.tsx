@@ -1,21 +1,23 @@
 // What can be started: every definition with its graph, its versions, a form to start it, and the explorer's verdict.
 import { useQuery } from '@tanstack/react-query'
-import { useMemo, useState, type ReactNode } from 'react'
+import { useMemo, useState } from 'react'
 import { api, ask, type ApiError, type Definition } from './api'
 import { useCounts, useDefinitions } from './data'
 import { isEnded, none, statuses } from './filters'
 import { StartForm } from './form'
-import { Graph, participantOf, type NodeView } from './graph'
+import { Graph, participantOf, plain, type NodeView } from './graph'
 import { Icon } from './icons'
 import { Copy, Empty, Json, Segments, Trouble } from './parts'
-import { to, useRoute } from './route'
-import { shapes as shapesOf, type Shape } from './run'
+import { amend, to, useRoute } from './route'
+import { shapes as shapesOf } from './run'
 import { Head } from './shell'
 import { count, exact, isoDuration } from './time'
 import { useVerification, Verification } from './verify'
+import { Compare, PutDefinition } from './versions'
 
 export function Definitions({ name }: { name: string | undefined }) {
-  return name === undefined ? <All /> : <One key={name} name={name} />
+  const { query } = useRoute()
+  return query.has('put') ? <PutDefinition like={name} /> : name === undefined ? <All /> : <One key={name} name={name} />
 }
 
 function All() {
@@ -25,8 +27,8 @@ function All() {
   const names = [...Map.groupBy(data?.items ?? [], each => each.name)]
   return (
     <>
-      <Head title={starting ? 'Start a saga' : 'Definitions'}><small>{starting ? 'of which definition?' : ''}</small></Head>
-      {error ? <Trouble error={error as ApiError} again={() => void refetch()} /> : data && names.length === 0 ? <section className="card"><Empty icon="graph" title="No definition is loaded">Register one with AddSaga in the host.</Empty></section> : (
+      <Head title={starting ? 'Start a saga' : 'Definitions'}><small>{starting ? 'of which definition?' : ''}</small><span className="grow" /><a className="btn" href={to(['definitions'], { put: '' })}><Icon name="up" />Put a definition…</a></Head>
+      {error ? <Trouble error={error as ApiError} again={() => void refetch()} /> : data && names.length === 0 ? <section className="card"><Empty icon="graph" title="No definition is loaded">Register one with AddSaga in the host, or <a href={to(['definitions'], { put: '' })}>put one in JSON</a>.</Empty></section> : (
         <section className="card" aria-label="Definitions"><div className="scroll"><table className="cards defs">
           <thead><tr><th>Definition</th><th>Versions</th><th>Steps</th><th>Participants</th><th>Commit point</th><th className="num">In flight</th><th className="num">Stuck</th><th><span className="sr">Start</span></th></tr></thead>
           <tbody>{names.map(([name, versions]) => {
@@ -55,7 +57,8 @@ function InFlight({ name }: { name: string }) {
   return <><td className="num"><a href={to(['sagas'], { definition: name, status: 'Running,Confirming,Compensating,Stuck' })}>{open === undefined ? '' : count(open)}</a></td><td className="num wide">{data && data.byStatus.Stuck > 0 ? <b className="bad">{data.byStatus.Stuck}</b> : <small>0</small>}</td></>
 }
 
-type View = 'graph' | 'json' | 'mermaid'
+const views = [['graph', 'Graph'], ['json', 'JSON'], ['mermaid', 'Mermaid'], ['compare', 'Compare']] as const
+type View = typeof views[number][0]
 
 function One({ name }: { name: string }) {
   const { query } = useRoute()
@@ -63,7 +66,7 @@ function One({ name }: { name: string }) {
   const { data, error, refetch } = useQuery({
     queryKey: ['definition', name, version], refetchInterval: 5000, queryFn: ({ signal }) => ask(api.GET('/api/v1/definitions/{name}', { params: { path: { name }, query: version === undefined ? {} : { version } }, signal })),
   })
-  const [view, setView] = useState<View>('graph')
+  const view: View = views.find(([each]) => each === query.get('view'))?.[0] ?? 'graph'
   const verifying = useVerification(name, data?.version ?? 0)
   if (error && !data) return <><Head title={name} /><Trouble error={error as ApiError} again={() => void refetch()} /></>
   if (!data) return <><Head title={name} /><div className="loading">Loading…</div></>
@@ -72,7 +75,8 @@ function One({ name }: { name: string }) {
   return (
     <>
       <Head title={name}><span className="flag">v{data.version}</span>{data.source !== 'code' && <span className="flag">JSON</span>}<span className="grow" />
-        <Segments label="Drawn as" value={view} onChange={setView} options={[['graph', 'Graph'], ['json', 'JSON'], ['mermaid', 'Mermaid']]} />
+        <Segments label="Drawn as" value={view} onChange={next => amend({ view: next === 'graph' ? null : next })} options={views.filter(([each]) => each !== 'compare' || data.versions.length > 1)} />
+        {data.json !== null && <a className="btn" href={to(['definitions', name], { put: '' })}><Icon name="plus" />New version…</a>}
         <button type="button" className="btn" disabled={verifying.begunAt !== null} onClick={verifying.run}><Icon name="shield" />{verifying.begunAt !== null ? 'Verifying…' : 'Verify'}</button></Head>
       <dl className="facts">
         <div><dt>Steps</dt><dd>{data.steps.length} on {participants.length} participant{participants.length === 1 ? '' : 's'}</dd></div>
@@ -82,8 +86,8 @@ function One({ name }: { name: string }) {
       </dl>
       <div className="split">
         <div>
-          <section className="card" aria-label="Graph"><header><h2>{view === 'graph' ? 'Graph' : view === 'json' ? 'JSON' : 'Mermaid'}</h2><span className="grow" />{view !== 'graph' && <Copy text={() => (view === 'json' ? JSON.stringify(data, null, 2) : document.getElementById('mermaid')?.textContent ?? '')} label="Copy" />}</header>
-            {view === 'graph' ? <Drawing definition={data} /> : view === 'json' ? <Json value={data} label="The definition" /> : <Mermaid name={name} version={data.version} />}
+          <section className="card" aria-label="Graph"><header><h2>{views.find(([each]) => each === view)![1]}</h2><span className="grow" />{(view === 'json' || view === 'mermaid') && <Copy text={() => (view === 'json' ? JSON.stringify(data.json ?? data, null, 2) : document.getElementById('mermaid')?.textContent ?? '')} label="Copy" />}</header>
+            {view === 'graph' ? <Drawing definition={data} /> : view === 'json' ? <Json value={data.json ?? data} label="The definition" /> : view === 'compare' ? <Compare definition={data} against={Number(query.get('with')) || null} /> : <Mermaid name={name} version={data.version} />}
           </section>
           <Verification name={name} verifying={verifying} steps={data.steps} />
           <Steps definition={data} />
@@ -102,7 +106,7 @@ const nowhere = new Map<string, NodeView>()
 function Drawing({ definition }: { definition: Definition }) {
   const shapes = useMemo(() => shapesOf(definition.steps, definition.pivot), [definition])
   const [selected, setSelected] = useState<string | null>(null)
-  const views = useMemo(() => new Map(shapes.map((shape): [string, NodeView] => [shape.name, { ...plain(shape, definition), future: false, badges: badges(shape.name, definition) }])), [shapes, definition])
+  const views = useMemo(() => new Map(shapes.map((shape): [string, NodeView] => [shape.name, { ...plain(shape, definition.steps), future: false, badges: badges(shape.name, definition) }])), [shapes, definition])
   const step = definition.steps.find(each => each.name === selected)
   return (
     <>
@@ -121,20 +125,6 @@ function badges(name: string, definition: Definition): NonNullable<NodeView['bad
     { tone: 'fault', text: count(at.stuck), label: `${at.stuck} stuck` }, { tone: 'undo', text: count(at.second), label: `${at.second} in their second phase` }, { tone: 'try', text: count(at.first), label: `${at.first} in their first phase` },
   ]
   return all.filter((_, i) => [at.stuck, at.second, at.first][i]! > 0)
-}
-
-function plain(shape: Shape, definition: Definition): Omit<NodeView, 'future'> {
-  const step = definition.steps.find(each => each.name === shape.name)
-  const command = (endpoint: string | undefined): ReactNode => (endpoint?.startsWith('bus:') ? <code className="cut">{endpoint.split('/').pop()}</code> : endpoint ? <code className="cut">{pathOf(endpoint)}</code> : null)
-  const idle = { tone: 'none', state: 'idle' } as const
-  return {
-    first: { lane: { ...idle, word: shape.first, tone: 'try' }, note: command(step?.try ?? step?.do ?? step?.check) },
-    second: shape.second === null ? null : { lane: { ...idle, word: shape.second === 'tcc' ? 'Cancel or confirm' : 'Compensate' }, note: shape.second === 'compensate' ? command(step?.compensate) : null },
-  }
-}
-
-function pathOf(url: string): string {
-  try { return new URL(url).pathname } catch { return url }
 }
 
 function Mermaid({ name, version }: { name: string; version: number }) {

@@ -145,7 +145,7 @@ export function Graph(props: Props) {
   const down = width > 0 && width < 560
   const { data } = useQuery({ queryKey: ['layout', props.id, down], enabled: width > 0 && props.shapes.length > 0, staleTime: Infinity, gcTime: 600_000, queryFn: () => layout(props.shapes, props.steps, down) })
   const scale = data ? Math.max(0.55, Math.min(1, (width - 32) / Math.max(1, data.width))) : 1
-  const height = data ? Math.min(down ? 900 : 620, Math.round(data.height * scale) + (down ? 40 : 92)) : 200
+  const height = data ? Math.min(down ? 900 : 620, Math.round(data.height * scale) + (down ? (props.shapes.some(shape => shape.afterCommit) ? 40 : 76) : 92)) : 200
   return (
     <div className="graph" ref={box} style={{ height }} role="group" aria-label="Graph of steps, in the order of the graph">
       {data && width > 0 && <ReactFlowProvider><Plane {...props} layout={data} width={width} scale={scale} height={height} /></ReactFlowProvider>}
@@ -190,7 +190,7 @@ function Plane({ shapes, steps, views, ways, committed, commitText, selected, on
           <ViewportPortal>
             {at.down
               ? <><div className={committed ? 'beyond on' : 'beyond'} style={{ left: -2000, width: 4000, top: at.commit, height: 4000 }} /><div className={committed ? 'commit across on' : 'commit across'} style={{ left: -2000, width: 4000, top: at.commit }} /><div className={committed ? 'commitlabel on' : 'commitlabel'} style={{ left: at.width / 2, top: at.commit }}><Icon name={committed ? 'check' : 'flag'} />{commitText}</div></>
-              : <><div className={committed ? 'beyond on' : 'beyond'} style={{ left: at.commit, width: 4000, top: -2000, height: 4000 }} /><div className={committed ? 'commit on' : 'commit'} style={{ left: at.commit, top: -2000, height: 4000 }} /><div className={committed ? 'commitlabel on' : 'commitlabel'} style={{ left: at.commit, top: -24 }}><Icon name={committed ? 'check' : 'flag'} />{commitText}</div></>}
+              : <><div className={committed ? 'beyond on' : 'beyond'} style={{ left: at.commit, width: 4000, top: -2000, height: 4000 }} /><div className={committed ? 'commit on' : 'commit'} style={{ left: at.commit, top: -2000, height: 4000 }} /><div className={committed ? 'commitlabel on' : 'commitlabel'} style={{ left: at.commit, top: -24, ...(home.x + at.commit * scale + 115 > width ? { transform: `translate(calc(${Math.round((width - 8 - home.x) / scale - at.commit)}px - 100%), -50%)` } : {}) }}><Icon name={committed ? 'check' : 'flag'} />{commitText}</div></>}
           </ViewportPortal>
         )}
       </ReactFlow>
@@ -209,4 +209,19 @@ export function participantOf(step: DefinitionStep | undefined): string {
   if (step.participant) return step.participant
   const url = step.try ?? step.do ?? step.check
   try { return url ? new URL(url).host : '' } catch { return url ?? '' }
+}
+
+/** A step as its definition says it: what each phase is called, and nothing sent. */
+export function plain(shape: Shape, steps: readonly DefinitionStep[]): Omit<NodeView, 'future'> {
+  const step = steps.find(each => each.name === shape.name)
+  const command = (endpoint: string | undefined): ReactNode => (endpoint?.startsWith('bus:') ? <code className="cut">{endpoint.split('/').pop()}</code> : endpoint ? <code className="cut">{pathOf(endpoint)}</code> : null)
+  const idle = { tone: 'none', state: 'idle' } as const
+  return {
+    first: { lane: { ...idle, word: shape.first, tone: 'try' }, note: command(step?.try ?? step?.do ?? step?.check) },
+    second: shape.second === null ? null : { lane: { ...idle, word: shape.second === 'tcc' ? 'Cancel or confirm' : 'Compensate' }, note: shape.second === 'compensate' ? command(step?.compensate) : null },
+  }
+}
+
+function pathOf(url: string): string {
+  try { return new URL(url).pathname } catch { return url }
 }

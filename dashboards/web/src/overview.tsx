@@ -160,7 +160,7 @@ function ByDefinition() {
               <td className="num"><a href={to(['sagas'], { definition, status: 'Running,Confirming,Compensating,Stuck' })}>{count(open.reduce((sum, status) => sum + by[status], 0))}</a></td>
               <td className="wide"><div className="stack thin" role="img" aria-label={open.map(status => `${by[status]} ${status}`).join(', ') || 'nothing in flight'}>{open.map(status => <i key={status} data-p={signOf(status).tone} style={{ flexGrow: by[status] }} />)}</div></td>
               <td className="num">{rate(stats.startedPerSecond)}</td><td className="num">{ended === 0 ? '' : `${((100 * by.Completed) / ended).toFixed(1)} %`}</td>
-              <td className="num wide">{duration(stats.latencyMs.p95)}</td><td className="num wide">{stats.oldestUnfinishedAt && age(now - Date.parse(stats.oldestUnfinishedAt))}</td></tr>
+              <td className="num wide">{stats.latencyMs.p95 > 0 && duration(stats.latencyMs.p95)}</td><td className="num wide">{stats.oldestUnfinishedAt && age(now - Date.parse(stats.oldestUnfinishedAt))}</td></tr>
           )
         })}</tbody>
       </table></div>}

@@ -107,7 +107,7 @@ function Loaded({ saga, history }: { saga: Saga; history: HistoryEntry[] }) {
         </div>
         {step && <StepPanel key={step.name} saga={saga} step={step} definition={steps.find(each => each.name === step.name.replace(/\[\d+\]$/, ''))} run={run} replaying={at !== null} history={history} close={() => select(null)} act={setDoing} onRetry={() => act('retry')} seek={seek} />}
       </div>
-      {!ended && <ActionBar saga={saga} act={act} resolve={name => setDoing({ act: 'resolve', saga, step: name })} />}
+      {!ended && <ActionBar saga={saga} turned={whole.turnedBack !== null} act={act} resolve={name => setDoing({ act: 'resolve', saga, step: name })} />}
       <ActionDialog doing={doing} close={() => setDoing(null)} />
     </>
   )
@@ -291,16 +291,16 @@ function Payloads({ saga }: { saga: Saga }) {
   )
 }
 
-function ActionBar({ saga, act, resolve }: { saga: Saga; act: (which: Act) => void; resolve: (step: string) => void }) {
+function ActionBar({ saga, turned, act, resolve }: { saga: Saga; turned: boolean; act: (which: Act) => void; resolve: (step: string) => void }) {
   const stuck = saga.actions.includes('resolve') ? saga.steps.filter(step => step.phase !== null && (step.stuck || step.failures > 0)) : []
   const wait = saga.steps.filter(step => step.nextAttemptAt !== null)
   const { tone } = signOf(saga.status)
-  const may = (['retry', 'pause', 'resume', 'cancel', 'terminate'] as const).filter(each => saga.actions.includes(each))
+  const may = (['retry', 'pause', 'resume', 'cancel', 'terminate'] as const).filter(each => saga.actions.includes(each) && (each !== 'cancel' || !turned))
   const lead = may.find(each => each === 'resume') ?? may.find(each => each === 'retry') ?? null
   const rest = may.filter(each => each !== lead)
   return (
     <div className="act" role="region" aria-label="Actions" data-p={tone}>
-      <p className="wide">{lead === 'retry' ? <><b>Retry now</b> sends the next attempt of {wait.map(step => step.name).join(', ')} at once,<br />not when it is due. Nothing else changes.</> : lead === 'resume' ? <><b>Resume</b> lets it go on where it was held.</> : <>It goes on by itself.<br /><span className="soft">{saga.committedAt ? 'Past its commit point: it can no longer be cancelled.' : rest.includes('cancel') ? 'Cancel turns it back.' : 'The outcome of its pivot is open: it cannot be cancelled now.'}</span></>}</p>
+      <p className="wide">{lead === 'retry' ? <><b>Retry now</b> sends the next attempt of {wait.map(step => step.name).join(', ')} at once,<br />not when it is due. Nothing else changes.</> : lead === 'resume' ? <><b>Resume</b> lets it go on where it was held.</> : <>It goes on by itself.<br /><span className="soft">{saga.committedAt ? 'Past its commit point: it can no longer be cancelled.' : turned ? 'It has turned back: what it did is being undone.' : rest.includes('cancel') ? 'Cancel turns it back.' : 'The outcome of its pivot is open: it cannot be cancelled now.'}</span></>}</p>
       <span className="grow" />
       {lead && <button type="button" className="btn primary" onClick={() => act(lead)}><Icon name={acts[lead].icon} />{acts[lead].word}…</button>}
       {rest.map(each => <button key={each} type="button" className={`btn wide${acts[each].danger ? ' danger' : ''}`} onClick={() => act(each)}><Icon name={acts[each].icon} />{acts[each].word}…</button>)}

@@ -54,12 +54,13 @@ export function Shell({ children }: { children: ReactNode }) {
       <a className="skip" href="#main" onClick={event => { event.preventDefault(); document.getElementById('main')?.focus() }}>To the content</a>
       <nav className="nav" aria-label="Screens">
         <a className="brand" href="#/overview" aria-label="Sagas, overview"><svg viewBox="0 0 22 18" aria-hidden="true"><g fill="none" stroke="currentColor" strokeWidth="2" strokeLinecap="round"><path d="M1 5h11.500M9.500 2l3 3-3 3" /><path d="M11 13H3M6 10l-3 3 3 3" opacity=".45" /><path d="M17.500 1v16" /></g></svg><span>Sagas</span></a>
-        <button type="button" className="find" onClick={() => setPalette(true)} aria-label="Search and commands"><Icon name="search" /><span>Search</span><kbd>Ctrl K</kbd></button>
+        <button type="button" className="find" onClick={() => setPalette(true)} title="Search and commands"><Icon name="search" /><span>Search</span> <kbd>Ctrl K</kbd></button>
         {screens.map(screen => (
           <a key={screen.path} href={to([screen.path])} className={screen.more ? 'more' : ''} aria-current={screen.path === at ? 'page' : undefined} title={`${screen.name} (g ${screen.key})`}>
             <Icon name={screen.icon} /><span>{screen.name}</span>{numbers[screen.path]}
           </a>
         ))}
+        <button type="button" className="rest" onClick={() => setPalette(true)} aria-current={screens.some(screen => screen.more && screen.path === at) ? 'page' : undefined}><Icon name="dots" /><span>More</span></button>
         <div className="foot">
           <Live />
           <span className="row"><button type="button" className="btn bare keys" onClick={() => setHelp(true)}>Keys <kbd>?</kbd></button><span className="grow" />

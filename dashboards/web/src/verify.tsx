@@ -57,9 +57,10 @@ export function Verification({ name, verifying, steps }: { name: string; verifyi
       <div className="verdict" data-p={said.tone} role="status"><Icon name={said.icon} /><div><h3><em>{said.head}</em> {verdict.promise ?? ''}</h3><p className="soft">{said.text}</p></div></div>
       {lines.length > 0 && <Story lines={lines} steps={steps} />}
       {lines.length > 0 && <div className="row pad"><span className="grow" /><Copy text={() => `# ${name} v${version}\n${lines.map((line, i) => `${i + 1}. ${line.text}`).join('\n')}\n`} label="Copy the story">Copy the story</Copy></div>}
-      <div className="scroll"><table className="cards">
+      <div className="scroll"><table className="cards plaincards">
         <thead><tr><th>Bounds</th><th>Verdict</th><th className="num">States</th><th className="num">Transitions</th><th className="num">Depth</th></tr></thead>
-        <tbody>{verdict.runs.map(run => <tr key={run.bounds}><td className="runbounds">{run.bounds}</td><td>{run.verdict}</td><td className="num">{count(run.states)}</td><td className="num">{count(run.transitions)}</td><td className="num">{run.depth}</td></tr>)}</tbody>
+        <tbody>{verdict.runs.map(run => <tr key={run.bounds}><td className="runbounds">{run.bounds}</td><td>{run.verdict}</td><td className="num">{count(run.states)}<small className="only-narrow"> states</small></td><td className="num">{count(run.transitions)}<small className="only-narrow"> transitions</small></td><td className="num">{run.depth}<small className="only-narrow"> deep</small></td></tr>)}
+          {verdict.notRun.map(bounds => <tr key={bounds}><td className="runbounds">{bounds}</td><td>not begun</td><td className="num wide">0</td><td className="num wide">0</td><td className="num wide">0</td></tr>)}</tbody>
       </table></div>
     </section>
   )

@@ -24,11 +24,13 @@ export function Waiting() {
   })
   const total = data && kinds.reduce((sum, [each]) => sum + data.byKind[each], 0)
   const act = (which: 'retry' | 'resume', step: WaitingStep) => setDoing({ act: which, sagas: [{ id: step.saga, status: step.status, paused: step.paused, committed: false, nextAttemptAt: step.dueAt, step: step.step, waitingFor: step.waitingFor }] })
+  // Named in the column before; what is left says what for.
+  const reason = (step: WaitingStep) => waits(step.waitingFor)?.replace(` of '${step.step}'`, '') ?? ''
   const icon = (step: WaitingStep): IconName => (step.stuck ? 'stuck' : kinds.find(([each]) => each === step.kind)?.[2] ?? 'waiting')
   return (
     <>
       <Head title="Waiting"><Live /><span className="grow" /><PauseButton /></Head>
-      <div className="pad0"><Segments label="Waiting for" value={kind ?? 'all'} onChange={next => amend({ kind: next === 'all' ? null : next })} options={[['all', `All ${total === undefined ? '' : count(total)}`], ...kinds.map(([each, word]) => [each, `${word} ${data ? count(data.byKind[each]) : ''}`] as const)]} /></div>
+      <div className="pad0 slide"><Segments label="Waiting for" value={kind ?? 'all'} onChange={next => amend({ kind: next === 'all' ? null : next })} options={[['all', `All ${total === undefined ? '' : count(total)}`], ...kinds.map(([each, word]) => [each, `${word} ${data ? count(data.byKind[each]) : ''}`] as const)]} /></div>
       {error && !data ? <Trouble error={error as ApiError} again={() => void refetch()} /> : (
         <section className="card" aria-label="Waiting">
           {!data || data.items.length === 0 ? (isPending ? <div className="loading">Loading…</div> : <Empty icon="check" title="Nothing waits">{kind === null ? 'Every saga that was started has ended.' : 'Nothing waits for that now.'}</Empty>) : (
@@ -39,7 +41,7 @@ export function Waiting() {
                   <td className="num"><b>{age(now - Date.parse(step.since))}</b></td>
                   <td><a className="id" href={to(['sagas', step.saga], { step: step.step })}>{step.saga}</a> <small>{step.definition} v{step.version}</small></td>
                   <td>{step.step} <span className="soft">{step.phase}</span></td>
-                  <td className="fill"><span className="st" data-p={step.stuck ? 'fault' : step.kind === 'operator' ? 'none' : 'wait'} title={step.error?.message ?? ''}><Icon name={icon(step)} />{waits(step.waitingFor)}</span> {step.error && <code className="soft">{step.error.code}</code>}</td>
+                  <td className="fill"><span className="st" data-p={step.stuck ? 'fault' : step.kind === 'operator' ? 'none' : 'wait'} title={step.error?.message ?? ''}><Icon name={icon(step)} />{reason(step)}{step.stuck && ', stuck'}</span> {step.error && <code className="soft">{step.error.code}</code>}</td>
                   <td className="num wide">{step.attempts}</td>
                   <td className="num"><Due at={step.dueAt} /></td>
                   <td className="wide"><Time at={step.since} /></td>

@@ -30,7 +30,12 @@ public sealed partial class JournalStore
 
     void Expire()
     {
-        lock (_index.Gate) _operations.Forget(_retention.Cutoff);
+        lock (_index.Gate)
+        {
+            _operations.Forget(_retention.Cutoff);
+            _audit.Forget(_retention.Cutoff);
+        }
+
         for (var more = true; more;)
             lock (_index.Gate)
                 more = _index.Expire_NeedsLock(_retention.Cutoff, Slice, Forget_NeedsLock);
@@ -246,7 +251,7 @@ public sealed partial class JournalStore
     }
 
     /// <summary>
-    /// Definitions and operations; then the open sagas, then the finished: one that ends in between is in the second part or was appended after the snapshot's point,
+    /// Definitions, operations and what operators did; then the open sagas, then the finished: one that ends in between is in the second part or was appended after the snapshot's point,
     /// and is replayed.
     /// </summary>
     long WriteSnapshot(SnapshotWriter writer)
@@ -256,7 +261,8 @@ public sealed partial class JournalStore
         OpenSaga[] open;
         StoredDefinition[] definitions;
         Operation[] operations;
-        lock (_index.Gate) (open, definitions, operations) = ([.. _open.Values], [.. _definitions.Values], [.. _operations.All]);
+        AuditEntry[] audit;
+        lock (_index.Gate) (open, definitions, operations, audit) = ([.. _open.Values], [.. _definitions.Values], [.. _operations.All], [.. _audit.All]);
         foreach (var definition in definitions)
         {
             using var buffer = new RecordBuffer();
@@ -268,6 +274,13 @@ public sealed partial class JournalStore
         {
             using var buffer = new RecordBuffer();
             WriteOperation(buffer, operation);
+            Flush(buffer);
+        }
+
+        foreach (var part in audit.Chunk(Slice))
+        {
+            using var buffer = new RecordBuffer();
+            foreach (var entry in part) WriteAudit(buffer, entry);
             Flush(buffer);
         }
 

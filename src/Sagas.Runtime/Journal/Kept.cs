@@ -4,13 +4,14 @@ using Sagas.Journal;
 namespace Sagas.Runtime;
 
 /// <summary>
-/// Definitions never go and operations go soon; both are few: all are in memory, and every snapshot holds them whole, so that no segment is kept
-/// for their sake.
+/// Definitions never go, operations and what operators did go soon; all are few: they are in memory, and every snapshot holds them whole, so that no
+/// segment is kept for their sake.
 /// </summary>
 public sealed partial class JournalStore
 {
     readonly SortedDictionary<(string Name, int Version), StoredDefinition> _definitions = new(StoredDefinitions.Order);
     readonly KeptOperations _operations = new();
+    readonly KeptAudit _audit = new();
     readonly Gate _keeping;
 
     /// <inheritdoc/>
@@ -41,6 +42,19 @@ public sealed partial class JournalStore
     public ValueTask<IReadOnlyList<Operation>> OperationsAsync(CancellationToken cancel)
     {
         lock (_index.Gate) return new(_operations.NewestFirst());
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask SaveAuditAsync(AuditEntry entry, CancellationToken cancel)
+    {
+        ArgumentNullException.ThrowIfNull(entry);
+        await KeepAsync(buffer => WriteAudit(buffer, entry), $"Audit entry '{entry.Id}'", () => !_audit.Has(entry.Id), () => _audit.Keep(entry), cancel).ConfigureAwait(false);
+    }
+
+    /// <inheritdoc/>
+    public ValueTask<IReadOnlyList<AuditEntry>> AuditAsync(int limit, string? before, CancellationToken cancel)
+    {
+        lock (_index.Gate) return new(_audit.NewestFirst(limit, before));
     }
 
     /// <summary>Writes a record if it still fits, and shows it once it is durable.</summary>
@@ -87,6 +101,11 @@ public sealed partial class JournalStore
 
     static Operation ReadOperation(in SagaRecord record) => Operation.Parse(record.StateJson.ToArray());
 
+    static void WriteAudit(RecordBuffer buffer, AuditEntry entry) =>
+        buffer.Write(new RecordHead { Kind = RecordKind.Audit, Version = 1 }, Encoding.UTF8.GetBytes(entry.Id), "", [], entry.ToUtf8(), []);
+
+    static AuditEntry ReadAudit(in SagaRecord record) => AuditEntry.Parse(record.StateJson.ToArray());
+
     static void WriteDefinition(RecordBuffer buffer, StoredDefinition definition) => buffer.Write(new RecordHead { Kind = RecordKind.Definition, Version = definition.Version },
         Encoding.UTF8.GetBytes(definition.Name), "", [], definition.ToUtf8(), []);
 
@@ -126,4 +145,30 @@ sealed class KeptOperations
         foreach (var (id, operation) in _all.ToArray())
             if (operation.FinishedAt?.ToUnixTimeMilliseconds() <= endedBy) _all.Remove(id);
     }
+}
+
+/// <summary>What operators did, by the ids; the newest are kept.</summary>
+sealed class KeptAudit
+{
+    static readonly Comparer<AuditEntry> s_byId = Comparer<AuditEntry>.Create(static (a, b) => string.CompareOrdinal(a.Id, b.Id));
+    readonly SortedSet<AuditEntry> _all = new(s_byId);
+
+    /// <summary>All of it, the oldest first.</summary>
+    public IEnumerable<AuditEntry> All => _all;
+
+    public bool Has(string id) => _all.Contains(Key(id));
+
+    public void Keep(AuditEntry entry)
+    {
+        _all.Add(entry);
+        if (_all.Count > AuditEntry.MostKept) _all.Remove(_all.Min!);
+    }
+
+    public IReadOnlyList<AuditEntry> NewestFirst(int limit, string? before) =>
+        [.. _all.Reverse().SkipWhile(entry => before is not null && string.CompareOrdinal(entry.Id, before) >= 0).Take(limit)];
+
+    /// <summary>Forgets what was done at that time (Unix milliseconds) or before.</summary>
+    public void Forget(long doneBy) => _all.RemoveWhere(entry => entry.At.ToUnixTimeMilliseconds() <= doneBy);
+
+    static AuditEntry Key(string id) => new() { Id = id, At = default, By = "", Action = "", Kind = "", Target = "", Reason = "" };
 }

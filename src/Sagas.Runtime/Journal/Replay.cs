@@ -45,6 +45,8 @@ public sealed partial class JournalStore
                 foreach (var definition in replay.Kept) _definitions.Add((definition.Name, definition.Version), definition);
                 replay.Operations.Forget(_retention.Cutoff);
                 foreach (var operation in replay.Operations.All) _operations.Keep(operation);
+                replay.Audit.Forget(_retention.Cutoff);
+                foreach (var entry in replay.Audit.All) _audit.Keep(entry);
                 foreach (var entry in sagas) SetLiveBytes_NeedsLock(entry, entry.LiveBytes, isNew: true);
                 (_sinceSnapshot, _snapshotBytes) = (replay.AppendedBytes, replay.SnapshotBytes);
                 _journal = journal;
@@ -73,6 +75,8 @@ public sealed partial class JournalStore
         readonly HashSet<string> _headless = [];
 
         public KeptOperations Operations { get; } = new();
+
+        public KeptAudit Audit { get; } = new();
 
         /// <summary>The definitions that are kept.</summary>
         public IEnumerable<StoredDefinition> Kept => _kept.Values;
@@ -103,6 +107,9 @@ public sealed partial class JournalStore
                 case RecordKind.Operation:
                     // What came after a snapshot's point may be in it already: then it comes again, in order.
                     Operations.Keep(ReadOperation(record));
+                    break;
+                case RecordKind.Audit:
+                    Audit.Keep(ReadAudit(record));
                     break;
                 default:
                     throw new InvalidDataException($"A record is of kind {record.Head.Kind}, which this program does not know. Run the version that wrote it.");

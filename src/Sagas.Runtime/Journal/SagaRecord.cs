@@ -39,6 +39,9 @@ enum RecordKind : byte
 
     /// <summary>One version of an operation, as JSON in the place of a state; in a snapshot the newest.</summary>
     Operation = 6,
+
+    /// <summary>What an operator did, as JSON in the place of a state; in a snapshot too.</summary>
+    Audit = 7,
 }
 
 /// <summary>

@@ -302,6 +302,14 @@ internal sealed class SharedStore : ISharedSagaStore
 
     public async ValueTask<IReadOnlyList<Operation>> OperationsAsync(CancellationToken cancel) => await AskAsync(() => _server.Sagas.OperationsAsync(cancel).Result);
 
+    public async ValueTask SaveAuditAsync(AuditEntry entry, CancellationToken cancel) => await AskAsync(() =>
+    {
+        _server.Sagas.SaveAuditAsync(entry, cancel).GetAwaiter().GetResult();
+        return true;
+    });
+
+    public async ValueTask<IReadOnlyList<AuditEntry>> AuditAsync(int limit, string? before, CancellationToken cancel) => await AskAsync(() => _server.Sagas.AuditAsync(limit, before, cancel).Result);
+
     public ValueTask DisposeAsync() => ValueTask.CompletedTask;
 
     private bool Told(Action<INodeListener> what)

@@ -101,6 +101,13 @@ internal sealed class BreakableStore : ISagaStore
 
     public ValueTask<IReadOnlyList<Operation>> OperationsAsync(CancellationToken cancel) => Working.OperationsAsync(cancel);
 
+    /// <summary>What keeping an operator's deed throws; null: it is kept.</summary>
+    public Exception? AuditFault { get; set; }
+
+    public ValueTask SaveAuditAsync(AuditEntry entry, CancellationToken cancel) => AuditFault is null ? Working.SaveAuditAsync(entry, cancel) : throw AuditFault;
+
+    public ValueTask<IReadOnlyList<AuditEntry>> AuditAsync(int limit, string? before, CancellationToken cancel) => Working.AuditAsync(limit, before, cancel);
+
     public ValueTask DisposeAsync() => _inner.DisposeAsync();
 }
 
@@ -183,6 +190,8 @@ internal sealed class ApiHost : IAsyncDisposable
         _client = new HttpClient(new SocketsHttpHandler { AllowAutoRedirect = false }) { BaseAddress = new Uri(app.Urls.First()) };
     }
 
+    public Uri Address => _client.BaseAddress!;
+
     public BreakableStore Store => (BreakableStore)_app.Services.GetRequiredService<ISagaStore>();
 
     public ScriptedTransport Participants => (ScriptedTransport)_app.Services.GetRequiredService<ITransport>();
@@ -225,8 +234,8 @@ internal sealed class ApiHost : IAsyncDisposable
         return Send(HttpMethod.Post, path, content, headers);
     }
 
-    public Task<Reply> Put(string path, string body, string type = "application/json") =>
-        Send(HttpMethod.Put, path, new ByteArrayContent(Encoding.UTF8.GetBytes(body)) { Headers = { ContentType = MediaTypeHeaderValue.Parse(type) } });
+    public Task<Reply> Put(string path, string body, string type = "application/json", params (string Name, string Value)[] headers) =>
+        Send(HttpMethod.Put, path, new ByteArrayContent(Encoding.UTF8.GetBytes(body)) { Headers = { ContentType = MediaTypeHeaderValue.Parse(type) } }, headers);
 
     public async Task<Reply> Send(HttpMethod method, string path, HttpContent? content = null, params (string Name, string Value)[] headers)
     {

@@ -23,7 +23,9 @@ public sealed class Browser : IAsyncLifetime
 
     public async ValueTask InitializeAsync()
     {
-        _trip = await RunningProgram.StartAsync("Trip.dll", "Trip books trips at ", "--data", _data, "--urls", "http://127.0.0.1:0", "--traffic", "20");
+        _trip = await RunningProgram.StartAsync("Trip.dll", "Trip books trips at ", "--data", _data, "--urls", "http://127.0.0.1:0", "--traffic", "20",
+            // A verification is to show its end, not to look at everything: the explorer's own tests do.
+            "--Sagas:Verify:TimeLimit", "00:00:05");
         // On a machine with much else to do a page may take its time; what is right is seen as soon as it is there.
         Assertions.SetDefaultExpectTimeout(30_000);
         _playwright = await Playwright.CreateAsync();

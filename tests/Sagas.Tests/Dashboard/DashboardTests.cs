@@ -5,6 +5,7 @@ using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
+using Deque.AxeCore.Commons;
 using Deque.AxeCore.Playwright;
 using Microsoft.Playwright;
 using Shouldly;
@@ -16,7 +17,7 @@ namespace Sagas.Tests.Dashboard;
 /// <summary>What operators do, in a real browser against the real server with the example's traffic running.</summary>
 public sealed partial class DashboardTests(Browser browser) : IClassFixture<Browser>
 {
-    private static readonly string[] Screens = ["#/overview", "#/sagas", "#/failures", "#/waiting", "#/definitions", "#/definitions/book-trip", "#/nodes", "#/operations"];
+    private static readonly string[] Screens = ["#/overview", "#/sagas", "#/failures", "#/waiting", "#/definitions", "#/definitions/book-trip", "#/nodes", "#/operations", "#/definitions?put="];
 
     // ── A saga's life ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -194,6 +195,97 @@ public sealed partial class DashboardTests(Browser browser) : IClassFixture<Brow
         visit.Wrongs.ShouldBeEmpty();
     }
 
+    [Fact]
+    public async Task All_that_match_are_paused_at_once_and_who_did_it_and_why_is_found()
+    {
+        foreach (var id in (string[])["all-1", "all-2"]) await StartAsync(id, "Venice", "visa", tag: "group:all");
+        await StartAsync("all-3", "Paris", "visa", tag: "group:all");
+        await browser.Http.GetStringAsync("api/v1/sagas/all-3?wait=10");
+        await using var visit = await browser.VisitAsync("#/sagas?tag=group:all&limit=50");
+        await visit.Page.GetByLabel("Select all-1").CheckAsync();
+        var bar = visit.Page.GetByRole(AriaRole.Region, new() { NameString = "Selection" });
+        await bar.GetByRole(AriaRole.Button, new() { NameString = "Select all 3 that match" }).ClickAsync();
+        await Expect(bar).ToContainTextAsync("All 3 that match");
+        await bar.GetByRole(AriaRole.Button, new() { NameString = "Pause…" }).ClickAsync();
+        var dialog = visit.Page.GetByRole(AriaRole.Dialog);
+        await Expect(dialog).ToContainTextAsync("Nothing new is sent for these sagas");
+        await Expect(dialog).ToContainTextAsync("3 sagas match now.");
+        await dialog.GetByLabel("You are").FillAsync("m.rossi");
+        await dialog.GetByLabel("Reason").FillAsync("Venice is flooded");
+        await dialog.GetByRole(AriaRole.Button, new() { NameString = "Pause 3" }).ClickAsync();
+        // What has ended cannot be paused, and says so.
+        await Expect(dialog).ToContainTextAsync(new Regex("Done\\. [0-2] did it, [1-3] refused, of 3 that matched"));
+        await Expect(dialog.GetByRole(AriaRole.Link, new() { NameString = "all-3" })).ToBeVisibleAsync();
+        await dialog.GetByRole(AriaRole.Link, new() { NameString = "See it in Operations" }).ClickAsync();
+        await Expect(visit.Page.GetByRole(AriaRole.Region, new() { NameString = "Operations" })).ToContainTextAsync("m.rossi: Venice is flooded");
+        var line = visit.Page.GetByRole(AriaRole.Region, new() { NameString = "Audit" }).Locator("tbody tr", new() { HasText = "Venice is flooded" });
+        await Expect(line).ToContainTextAsync("m.rossi");
+        await Expect(line).ToContainTextAsync("Pause all that match");
+        visit.Wrongs.ShouldBeEmpty();
+    }
+
+    // ── Definitions ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    [Fact]
+    public async Task A_definition_is_put_in_JSON_refused_with_all_its_faults_and_held_against_the_version_before()
+    {
+        await using var visit = await browser.VisitAsync("#/definitions?put=", 1440);
+        var (page, text) = (visit.Page, visit.Field("The definition in JSON"));
+        var (will, differences) = (page.GetByRole(AriaRole.Region, new() { NameString = "What it will do" }), page.GetByRole(AriaRole.Region, new() { NameString = "Differences" }));
+        const string First = """
+            { "name": "parcel", "version": 1,
+              "steps": [
+                { "name": "weigh", "readOnly": true, "step": { "do": "http://127.0.0.1:1/weigh" } },
+                { "name": "send", "after": ["weigh"], "pivot": true, "step": { "do": "http://127.0.0.1:1/send" } } ] }
+            """;
+
+        // Broken JSON is seen as it is written, faults when the server is asked; each leads to its place.
+        await text.FillAsync(First.Replace("[\n", "[,\n"));
+        await Expect(visit.Button("line 2")).ToBeVisibleAsync();
+        await text.FillAsync(First.Replace("after\": [\"weigh\"]", "after\": [\"wait\"]").Replace("readOnly", "readonly"));
+        await Expect(will).ToContainTextAsync("parcel is new.");
+        await visit.Button("Put parcel v1").ClickAsync();
+        await Expect(will).ToContainTextAsync("Say why");
+        await visit.Field("Reason").FillAsync("we send parcels now");
+        await visit.Button("Put parcel v1").ClickAsync();
+        var faults = page.GetByRole(AriaRole.Alert, new() { NameString = "Faults" });
+        await Expect(faults).ToContainTextAsync("$.steps[0].readonly line 3");
+        await Expect(faults).ToContainTextAsync("Nothing of it was stored.");
+        await faults.GetByRole(AriaRole.Button, new() { NameString = "$.steps[1].after[0]" }).ClickAsync();
+        (await text.EvaluateAsync<string>("e => e.value.slice(e.selectionStart, e.selectionEnd)")).ShouldBe("\"wait\"");
+        await ShouldBeAccessibleAsync(page, "faults");
+
+        await text.FillAsync(First);
+        await Expect(page.Locator(".node")).ToHaveCountAsync(2);
+        await visit.Button("Put parcel v1").ClickAsync();
+        await Expect(page.GetByRole(AriaRole.Region, new() { NameString = "What it did" })).ToContainTextAsync("Stored. parcel v1 is there.");
+
+        // The same version with another graph: what differs, why not, and the way out.
+        await page.GotoAsync(browser.Url + "#/definitions/parcel");
+        await page.GetByRole(AriaRole.Link, new() { NameString = "New version…" }).ClickAsync();
+        await Expect(differences).ToContainTextAsync("Nothing differs but the number.");
+        await text.FillAsync(First.Replace("\"pivot\": true", "\"pivot\": true, \"timeout\": \"PT3S\""));
+        await Expect(will).ToContainTextAsync("v1 is there already.");
+        await visit.Field("Reason").FillAsync("the post is slow");
+        await visit.Button("Put parcel v1").ClickAsync();
+        await Expect(page.GetByRole(AriaRole.Alert, new() { NameString = "Refused" })).ToContainTextAsync("a version never changes its meaning");
+        await Expect(differences.GetByRole(AriaRole.Table)).ToContainTextAsync("PT3S");
+        await visit.Button("Make it version 2").First.ClickAsync();
+        await visit.Button("Put parcel v2").ClickAsync();
+        await page.GetByRole(AriaRole.Link, new() { NameString = "Compare with v1" }).ClickAsync();
+        await Expect(page).ToHaveURLAsync(new Regex("view=compare"));
+        var compared = page.GetByRole(AriaRole.Region, new() { NameString = "Graph", Exact = true });
+        await Expect(compared).ToContainTextAsync("From v1 to v2: changed send.");
+        await Expect(compared.Locator(".node")).ToHaveCountAsync(4);
+        await Expect(compared.GetByRole(AriaRole.Row, new() { NameRegex = new Regex("send timeout not there PT3S") })).ToBeVisibleAsync();
+        await visit.Button("Side by side as text").ClickAsync();
+        await Expect(compared.Locator(".come").Last).ToContainTextAsync("PT3S");
+        await ShouldBeAccessibleAsync(page, "compare");
+        await page.GotoAsync(browser.Url + "#/operations");
+        await Expect(page.GetByRole(AriaRole.Region, new() { NameString = "Audit" })).ToContainTextAsync("we send parcels now");
+        visit.Wrongs.ShouldBeEmpty();
+    }
+
     // ── Verified before it runs ─────────────────────────────────────────────────────────────────────────────────────────
 
     [Fact]
@@ -245,6 +337,70 @@ public sealed partial class DashboardTests(Browser browser) : IClassFixture<Brow
         (await visit.Page.EvaluateAsync<int>("document.documentElement.scrollWidth")).ShouldBeLessThanOrEqualTo(width);
         await ShouldBeAccessibleAsync(visit.Page, "counterexample");
         visit.Wrongs.ShouldBeEmpty();
+    }
+
+    // ── Bus ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    [Theory]
+    [InlineData(1280, false)]
+    [InlineData(390, true)]
+    public async Task A_queue_that_nobody_hears_is_told_and_a_dead_letter_is_replayed_and_discarded(int width, bool dark)
+    {
+        // The answers are RabbitMQ's, of a server with this trouble; the example has no bus that could have it.
+        await using var visit = await browser.VisitAsync("#/overview", width, dark: dark);
+        var page = visit.Page;
+        var letters = new List<(string Id, string Queue, string Reason, string Body)>
+        {
+            ("1", "sagas.replies.n1", "An envelope's 'items' is an array.", """{"items":"a list was meant"}"""), ("2", "sagas.replies.n1", "'no envelope' is no JSON.", "no envelope"),
+        };
+        var asked = new List<string>();
+        await JsonAsync("/api/v1/bus", () => new
+        {
+            bus = "rabbitmq", status = "good", detail = (string?)null, outgoing = new[] { new { destination = "rooms", waiting = 3 } },
+            queues = new[] { new { name = "sagas.rooms", messages = 12, consumers = 0 }, new { name = "sagas.replies.n1", messages = 0, consumers = 1 } },
+        });
+        await JsonAsync("/api/v1/deadletters(\\?.*)?$", () => new
+        {
+            kept = true, count = letters.Count, items = letters.Select(letter => new { id = letter.Id, queue = letter.Queue, at = "2026-11-21T12:24:59.988Z", reason = letter.Reason, bytes = letter.Body.Length, body = letter.Body }),
+        });
+        await page.RouteAsync(new Regex("/api/v1/deadletters/.+/(replay|discard)$"), async route =>
+        {
+            var path = route.Request.Url.Split('/');
+            asked.Add($"{path[^1]} {path[^2]}: {route.Request.PostData}");
+            var letter = letters.Single(one => one.Id == path[^2]);
+            letters.Remove(letter);
+            // Replayed, it is as unreadable as before.
+            if (path[^1] == "replay") letters.Add(letter with { Id = "3" });
+            await route.FulfillAsync(new() { Status = 202, ContentType = "application/json", Body = $$"""{"id":"{{path[^2]}}"}""" });
+        });
+        await page.GotoAsync(browser.Url + "#/nodes");
+        var (bus, dead, dialog) = (page.GetByRole(AriaRole.Region, new() { NameString = "Bus" }), page.GetByRole(AriaRole.Region, new() { NameString = "Dead letters" }), page.GetByRole(AriaRole.Dialog));
+        await Expect(bus).ToContainTextAsync("Nobody hears sagas.rooms.");
+        await Expect(bus).ToContainTextAsync("12 messages wait there.");
+        await Expect(bus.Locator("tbody tr").First).ToContainTextAsync("commands for rooms");
+        await Expect(dead.GetByRole(AriaRole.Listitem)).ToHaveCountAsync(2);
+        await dead.GetByText("Message, 28 bytes").ClickAsync();
+        await Expect(dead.GetByLabel("Message 1")).ToContainTextAsync("a list was meant");
+        (await page.EvaluateAsync<int>("document.documentElement.scrollWidth")).ShouldBeLessThanOrEqualTo(width);
+        await ShouldBeAccessibleAsync(page, "bus");
+
+        await dead.GetByRole(AriaRole.Button, new() { NameString = "Replay…", Exact = true }).First.ClickAsync();
+        await Expect(dialog).ToContainTextAsync("Puts the message back on its queue");
+        await dialog.GetByLabel("Reason").FillAsync("the sender is mended");
+        await dialog.GetByRole(AriaRole.Button, new() { NameString = "Replay" }).ClickAsync();
+        await Expect(dialog).ToContainTextAsync("It came back: An envelope's 'items' is an array.");
+        await dialog.GetByRole(AriaRole.Button, new() { NameString = "Close" }).Last.ClickAsync();
+        await dead.GetByRole(AriaRole.Button, new() { NameString = "Discard all 2…" }).ClickAsync();
+        await dialog.GetByLabel("Reason").FillAsync("of an older time");
+        await dialog.GetByRole(AriaRole.Button, new() { NameString = "Discard 2" }).ClickAsync();
+        await Expect(dialog).ToContainTextAsync("2 thrown away.");
+        await dialog.GetByRole(AriaRole.Button, new() { NameString = "Close" }).Last.ClickAsync();
+        await Expect(dead).ToContainTextAsync("None.");
+        asked.ShouldBe(["""replay 1: {"reason":"the sender is mended"}""", """discard 2: {"reason":"of an older time"}""", """discard 3: {"reason":"of an older time"}"""]);
+        visit.Wrongs.ShouldBeEmpty();
+
+        Task JsonAsync(string path, Func<object> answer) =>
+            page.RouteAsync(new Regex(path), route => route.FulfillAsync(new() { ContentType = "application/json", Body = JsonSerializer.Serialize(answer()) }));
     }
 
     // ── Keys, themes, sizes ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -302,6 +458,7 @@ public sealed partial class DashboardTests(Browser browser) : IClassFixture<Brow
     }
 
     [Theory]
+    [InlineData(1440, true)]
     [InlineData(1280, false)]
     [InlineData(390, true)]
     public async Task No_screen_keeps_anybody_out_or_hangs_over_the_edge(int width, bool dark)
@@ -383,7 +540,10 @@ public sealed partial class DashboardTests(Browser browser) : IClassFixture<Brow
     [Fact]
     public async Task The_client_is_made_from_what_this_server_serves()
     {
-        var served = JsonNode.Parse(await browser.Http.GetStringAsync("swagger/v1/swagger.json"));
+        var served = JsonNode.Parse(await browser.Http.GetStringAsync("swagger/v1/swagger.json"))!;
+        // Each definition has a call of its own there; another story puts one.
+        served["paths"]!.AsObject().Remove("/api/v1/definitions/parcel/sagas");
+        served["components"]!["schemas"]!.AsObject().Remove("parcel.input");
         var kept = JsonNode.Parse(await File.ReadAllTextAsync(Path.Combine(LayoutTests.Root, "dashboards", "web", "openapi.json")));
         JsonNode.DeepEquals(served, kept).ShouldBeTrue("dashboards/web/openapi.json is not what the server serves. With the example running: SAGAS_URL=http://127.0.0.1:5080 npm run snapshot && npm run generate, in dashboards/web.");
     }
@@ -412,7 +572,8 @@ public sealed partial class DashboardTests(Browser browser) : IClassFixture<Brow
 
     private static async Task ShouldBeAccessibleAsync(IPage page, string where)
     {
-        var found = await page.RunAxe();
+        // What takes the time is not to look but the rows of long tables, which are all alike, and listing what holds.
+        var found = await page.RunAxe(new AxeRunContext { Exclude = [new AxeSelector("tbody tr:nth-child(n + 13)")] }, new AxeRunOptions { ResultTypes = [ResultType.Violations] });
         found.Violations.Select(v => $"{where}: {v.Id}: {v.Help}: {string.Join(" | ", v.Nodes.Take(3).Select(node => node.Html))}").ShouldBeEmpty();
     }
 

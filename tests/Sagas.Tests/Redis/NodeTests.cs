@@ -459,6 +459,8 @@ public sealed class NodeTests : IAsyncDisposable
         public ValueTask<IReadOnlyList<StoredDefinition>> DefinitionsAsync(CancellationToken cancel) => store.DefinitionsAsync(cancel);
         public ValueTask<bool> SaveOperationAsync(Operation operation, CancellationToken cancel) => store.SaveOperationAsync(operation, cancel);
         public ValueTask<IReadOnlyList<Operation>> OperationsAsync(CancellationToken cancel) => store.OperationsAsync(cancel);
+        public ValueTask SaveAuditAsync(AuditEntry entry, CancellationToken cancel) => store.SaveAuditAsync(entry, cancel);
+        public ValueTask<IReadOnlyList<AuditEntry>> AuditAsync(int limit, string? before, CancellationToken cancel) => store.AuditAsync(limit, before, cancel);
         public ValueTask<IReadOnlyList<NodeLease>> RenewAsync(CancellationToken cancel)
         {
             Interlocked.Increment(ref _renewals);

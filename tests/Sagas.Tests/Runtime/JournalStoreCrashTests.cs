@@ -215,7 +215,7 @@ public sealed class JournalStoreCrashTests
     }
 
     [Fact]
-    public async Task Definitions_and_operations_outlive_their_segment_and_every_power_cut()
+    public async Task Definitions_operations_and_what_operators_did_outlive_their_segment_and_every_power_cut()
     {
         var (disk, world) = (new SimulatedDisk(), new StoreWorld());
         var operation = new Operation { Id = "op", Action = OperationAction.Retry, Filter = new SagaFilter(), Reason = "why", By = "ann" };
@@ -226,6 +226,7 @@ public sealed class JournalStoreCrashTests
             (await store.SaveDefinitionAsync(definition, default)).ShouldBe(DefinitionOutcome.Saved);
             operation = operation with { Version = round + 1, Done = round };
             (await store.SaveOperationAsync(operation, default)).ShouldBeTrue();
+            await store.SaveAuditAsync(new AuditEntry { Id = $"{round}", At = world.Time.Now.AddDays(1000), By = "ann", Action = "put", Kind = "definition", Target = "trip", Reason = "why" }, default);
             if (round % 2 == 0)
             {
                 // The power goes at once: what was acknowledged is there.
@@ -245,6 +246,7 @@ public sealed class JournalStoreCrashTests
                 .ShouldBe(Enumerable.Range(0, round + 1).Select(static i => $"{i + 1} {i} {(i % 2 == 0 ? "Rest" : "File")}"));
             (await store.SaveDefinitionAsync(definition, default)).ShouldBe(DefinitionOutcome.Exists);
             (await store.OperationsAsync(default)).Select(static kept => $"{kept.Id} {kept.Version} {kept.Done}").ShouldBe([$"op {round + 1} {round}"]);
+            (await store.AuditAsync(100, null, default)).Select(static kept => kept.Id).ShouldBe(Enumerable.Range(0, round + 1).Select(static i => $"{i}").Reverse());
         }
 
         await store.DisposeAsync();

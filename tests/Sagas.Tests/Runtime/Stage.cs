@@ -148,5 +148,7 @@ internal sealed class StubbornStore(ISagaStore inner) : ISagaStore
     public ValueTask<IReadOnlyList<StoredDefinition>> DefinitionsAsync(CancellationToken cancel) => inner.DefinitionsAsync(cancel);
     public ValueTask<bool> SaveOperationAsync(Operation operation, CancellationToken cancel) => inner.SaveOperationAsync(operation, cancel);
     public ValueTask<IReadOnlyList<Operation>> OperationsAsync(CancellationToken cancel) => inner.OperationsAsync(cancel);
+    public ValueTask SaveAuditAsync(AuditEntry entry, CancellationToken cancel) => inner.SaveAuditAsync(entry, cancel);
+    public ValueTask<IReadOnlyList<AuditEntry>> AuditAsync(int limit, string? before, CancellationToken cancel) => inner.AuditAsync(limit, before, cancel);
     public ValueTask DisposeAsync() => inner.DisposeAsync();
 }

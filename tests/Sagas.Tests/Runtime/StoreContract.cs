@@ -513,6 +513,29 @@ public abstract class StoreContract : IAsyncDisposable
     }
 
     [Fact]
+    public async Task What_operators_did_is_kept_newest_first_and_forgotten_as_sagas_are()
+    {
+        var store = await OpenAsync();
+        (await store.AuditAsync(10, null, default)).ShouldBeEmpty();
+        // Ids begin with their time; two of one moment are told apart by the rest.
+        AuditEntry Entry(string rest, string? detail = null) =>
+            new() { Id = $"{Time.Now.ToUnixTimeMilliseconds():x12}{rest}", At = Time.Now, By = "ann", Action = "cancel", Kind = "saga", Target = "s 1", Detail = detail, Reason = "\"quoted\" 漢字" };
+        var (one, two) = (Entry("7000800000000000000b"), Entry("7000800000000000000a", "seat: done"));
+        Time.Now += TimeSpan.FromSeconds(1);
+        var three = Entry("70008000000000000001");
+        await store.SaveAuditAsync(three, default);
+        await store.SaveAuditAsync(one, default);
+        await store.SaveAuditAsync(two, default);
+        await store.SaveAuditAsync(two, default);
+        (await store.AuditAsync(10, null, default)).ShouldBe([three, one, two]);
+        (await store.AuditAsync(1, three.Id, default)).ShouldBe([one]);
+        (await store.AuditAsync(10, two.Id, default)).ShouldBeEmpty();
+        Time.Now += Keep - TimeSpan.FromSeconds(1);
+        await ForgetOldAsync(store);
+        (await store.AuditAsync(10, null, default)).ShouldBe([three]);
+    }
+
+    [Fact]
     public async Task A_saga_that_brought_its_definition_keeps_it_and_is_found_by_its_own_steps()
     {
         var store = await OpenAsync();

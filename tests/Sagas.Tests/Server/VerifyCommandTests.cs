@@ -18,6 +18,18 @@ public sealed class VerifyCommandTests : IDisposable
         _output.ToString().ShouldContain("2 attempts, 1 crashes, 1 duplicates, 0 drops");
     }
 
+    /// <summary>The file's own definition cannot break a promise unless the engine does: this one breaks one of its user's, in C#.</summary>
+    [Fact]
+    public void What_breaks_a_promise_ends_with_1_and_the_story()
+    {
+        var saga = SagaDefinition.Of(new Heart.Pair(), []);
+        var found = Explorer.Verify(saga, invariants: [new EffectInvariant("The seat is never given back.", effect => effect("seat") != StepEffect.Undone)]);
+        VerifyCommand.Tell(saga, found, 1, _output).ShouldBe(1);
+        _output.ToString().ShouldContain("start → try seat, try room");
+        _output.ToString().ShouldContain("Not begun: 2 attempts, 1 crashes, 0 duplicates, 0 drops, 0 takeovers, cancels, errors");
+        _output.ToString().ShouldContain("pair v1 is broken: The seat is never given back.");
+    }
+
     [Fact]
     public void All_faults_of_a_definition_are_told_and_it_ends_with_2()
     {

@@ -40,6 +40,15 @@ public sealed class SagaVerifierTests(ITestOutputHelper output)
     }
 
     [Fact]
+    public void With_errors_in_its_own_bounds_a_saga_is_not_tried_with_errors_once_more()
+    {
+        var report = SagaVerifier.Explore(new Pair(), Small with { Errors = true }).ShouldHold();
+        report.Found.Runs.Select(run => (run.Bounds.Retries, run.Bounds.Errors)).ShouldBe([(false, false), (true, true)]);
+        report.Found.NotRun.ShouldBeEmpty();
+        SagaVerifier.Explore(new Pair(), Small.WithoutRetries).ShouldHold().Found.Runs.Length.ShouldBe(1);
+    }
+
+    [Fact]
     public void An_invariant_over_a_step_that_is_not_there_is_told() =>
         Should.Throw<ArgumentException>(() => SagaVerifier.Explore(new Pair(), Small).WithInvariant("cars stay", effects => effects["car"] == StepEffect.None).ShouldHold())
             .Message.ShouldStartWith("Saga 'pair' has no step 'car'. Its steps are seat, room.");
