@@ -325,7 +325,7 @@ public sealed partial class DashboardTests(Browser browser) : IClassFixture<Brow
         var body = JsonSerializer.Serialize(new
         {
             verdict = "violated", states = found.States, transitions = found.Transitions, seconds = 0.2, bounds = found.Bounds.ToString(), promise = found.Violation,
-            runs = new[] { new { verdict = "violated", bounds = found.Bounds.ToString(), states = found.States, transitions = found.Transitions, depth = found.Depth } },
+            notRun = Array.Empty<string>(), runs = new[] { new { verdict = "violated", bounds = found.Bounds.ToString(), states = found.States, transitions = found.Transitions, depth = found.Depth } },
             counterexample = found.Counterexample.Select(line => new { text = line.Text, from = line.From, to = line.To, step = line.Step, phase = line.Phase?.ToString().ToLowerInvariant() }),
         });
         await using var visit = await browser.VisitAsync("#/definitions/book-trip", width, dark: dark);
