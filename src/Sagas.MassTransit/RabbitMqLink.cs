@@ -1,3 +1,4 @@
+using System.Security.Authentication;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
 using RabbitMQ.Client;
@@ -26,6 +27,7 @@ internal sealed class RabbitMqLink(IOptions<RabbitMqOptions> options, TimeProvid
             try
             {
                 await using var connection = await ConnectAsync("looks", cancel);
+                await using var channel = await connection.CreateChannelAsync(cancellationToken: cancel);      // only now does it say that there is no such virtual host
                 await connection.CloseAsync(cancel);
                 if (Interlocked.Exchange(ref _fault, null) is not null) EnvelopeLog.Reached(logger, options.Value.Address);
                 return;
@@ -170,6 +172,8 @@ internal sealed class RabbitMqLink(IOptions<RabbitMqOptions> options, TimeProvid
             login |= e is AuthenticationFailureException;
         }
         if (login) return $"RabbitMQ at {told.Address} refuses user '{told.User}' or the password. Look at Sagas:RabbitMq:Username and Sagas:RabbitMq:Password, or at both in Sagas:RabbitMq:Url.";
+        if (root is AuthenticationException)
+            return $"RabbitMQ at {told.Address} cannot be spoken to by TLS: {root.Message.TrimEnd('.')}. Does it speak TLS on this port, is its certificate for Sagas:RabbitMq:Tls:ServerName, and from an authority that this machine or Sagas:RabbitMq:Tls:CaFile trusts?";
         var reason = root is OperationInterruptedException { ShutdownReason.ReplyText: { } text } ? text : root.Message;
         return $"RabbitMQ at {told.Address} cannot be reached: {reason.TrimEnd('.')}. Is it running, and is Sagas:RabbitMq:Url right?";
     }

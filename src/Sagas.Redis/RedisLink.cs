@@ -71,18 +71,13 @@ internal sealed class RedisLink : IAsyncDisposable
     {
         var began = TimeProvider.System.GetTimestamp();
         var settings = _options.Parse();
-        string? refused = null;
         _connection = await ConnectionMultiplexer.ConnectAsync(settings).ConfigureAwait(false);
-        _connection.ConnectionFailed += (_, failure) =>
-        {
-            if (failure.FailureType == ConnectionFailureType.AuthenticationFailure) refused = "it refuses the password";
-            Log.ConnectionLost(_log, Name(failure.EndPoint), failure.FailureType.ToString());
-        };
+        _connection.ConnectionFailed += (_, failure) => Log.ConnectionLost(_log, Name(failure.EndPoint), failure.FailureType.ToString());
         _connection.ConnectionRestored += (_, failure) => Log.ConnectionRestored(_log, Name(failure.EndPoint));
         while (await ProbeAsync().ConfigureAwait(false) is { } trouble)
         {
             if (TimeProvider.System.GetElapsedTime(began) >= _options.ConnectTimeout)
-                throw new StoreUnavailableException($"Redis at '{_options.Shown}' (Sagas:Redis:Connection) cannot be used: {refused ?? trouble} Expected is a primary that this program may write to.");
+                throw new StoreUnavailableException($"Redis at '{_options.Shown}' (Sagas:Redis:Connection) cannot be used: {await RedisGreeting.FaultAsync(settings, _options.Timeout).ConfigureAwait(false) ?? trouble} Expected is a primary that this program may write to.");
             await Task.Delay(200, cancel).ConfigureAwait(false);
         }
         await CheckAsync(starting: true).ConfigureAwait(false);
@@ -165,6 +160,7 @@ internal sealed class RedisLink : IAsyncDisposable
             "NOAUTH" or "WRONGPASS" or "NOPERM" or "ERR" when e.Message.Contains("password", StringComparison.OrdinalIgnoreCase) || word is "NOAUTH" or "NOPERM" =>
                 $"Redis refuses this program: {_options.Scrub(e.Message)} Check the password and the user's rights in Sagas:Redis:Connection.",
             "" when e is TimeoutException => $"Redis has not answered within {_options.Timeout.TotalSeconds:0.###} s (Sagas:Redis:Timeout).",
+            "" when e is RedisConnectionException { FailureType: ConnectionFailureType.UnableToResolvePhysicalConnection } => $"There is no connection to Redis at {_options.Shown}.",
             "" => $"There is no connection to Redis at {_options.Shown}: {_options.Scrub(e.Message).Split('\n')[0].Split(';')[0]}",
             _ => $"Redis answers: {_options.Scrub(e.Message)}",
         };

@@ -48,18 +48,28 @@ public sealed class RedisOptions
         return parsed;
     }
 
-    /// <summary>The connection string without its secrets.</summary>
-    internal string Shown => string.Join(',', (Connection ?? "").Split(',').Select(static part =>
-        part.TrimStart().StartsWith("password", StringComparison.OrdinalIgnoreCase) ? "password=***" : part));
+    /// <summary>The connection string without its secrets: of a setting that is not known to be harmless the value is left out, for it may be a misspelt password.</summary>
+    internal string Shown => string.Join(',', Parts().Select(static part => part.Shown));
 
     /// <summary>Takes the secrets out of another's message.</summary>
-    internal string Scrub(string message)
+    internal string Scrub(string message) => Parts().Where(static part => part.Secret.Length > 0).Aggregate(message, static (text, part) => text.Replace(part.Secret, "***"));
+
+    private IEnumerable<(string Shown, string Secret)> Parts()
     {
+        var afterPassword = false;
         foreach (var part in (Connection ?? "").Split(','))
-            if (part.TrimStart().StartsWith("password", StringComparison.OrdinalIgnoreCase) && part[(part.IndexOf('=') + 1)..].Trim() is { Length: > 0 } secret)
-                message = message.Replace(secret, "***");
-        return message;
+        {
+            var (at, equals) = (part.LastIndexOf('@'), part.IndexOf('='));
+            // A password with a comma in it goes on; user and password stand before an @, as in a URL.
+            if (equals < 0 && afterPassword) yield return ("***", part);
+            else if (equals < 0) yield return at < 0 ? (part, "") : ("***" + part[at..], part[..at]);
+            else yield return Harmless.Contains(part[..equals].Trim()) ? (part, "") : (part[..(equals + 1)] + "***", part[(equals + 1)..].Trim());
+            afterPassword |= equals >= 0 && part[..equals].Trim().Equals("password", StringComparison.OrdinalIgnoreCase);
+        }
     }
+
+    private static readonly HashSet<string> Harmless = new(["ssl", "sslHost", "abortConnect", "connectRetry", "connectTimeout", "syncTimeout", "keepAlive", "name", "defaultDatabase", "allowAdmin", "serviceName"],
+        StringComparer.OrdinalIgnoreCase);
 }
 
 internal sealed class ValidRedisOptions : IValidateOptions<RedisOptions>

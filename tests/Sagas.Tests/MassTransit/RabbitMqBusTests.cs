@@ -162,6 +162,16 @@ public sealed class RabbitMqBusTests
     }
 
     [Fact]
+    public async Task No_TLS_and_no_such_virtual_host_are_said_as_what_they_are()
+    {
+        var rabbit = await RabbitServer.SharedAsync();
+        await using var coded = await RabbitStation.ParticipantAsync($"amqps://127.0.0.1:{rabbit.Port}", "seats");
+        await coded.LoggedAsync("cannot be spoken to by TLS: ");
+        await using var astray = await RabbitStation.ParticipantAsync($"{rabbit.Url}/nowhere", "seats");
+        await astray.LoggedAsync("cannot be reached: NOT_ALLOWED - vhost nowhere not found. Is it running, and is Sagas:RabbitMq:Url right?");
+    }
+
+    [Fact]
     public async Task A_server_that_is_not_there_is_reported_without_the_password()
     {
         await using var seats = await RabbitStation.ParticipantAsync($"amqp://guest:Open-Sesame-1@127.0.0.1:{Servers.FreePorts(1)[0]}", "seats");

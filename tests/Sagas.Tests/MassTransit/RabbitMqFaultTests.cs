@@ -69,7 +69,7 @@ public sealed class RabbitMqFaultTests
                 Reach(o);
                 wrong(o);
             });
-            await wary.LoggedAsync("cannot be reached");
+            await wary.LoggedAsync("cannot be spoken to by TLS");
             wary.Logged.ShouldNotContain(line => line.Contains("p@ss", StringComparison.Ordinal));
         }
     }

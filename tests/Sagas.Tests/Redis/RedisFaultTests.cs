@@ -145,6 +145,23 @@ public sealed class RedisFaultTests : IAsyncDisposable
     }
 
     [Fact]
+    public async Task Why_Redis_cannot_be_used_is_said_when_the_start_gives_up()
+    {
+        var (server, port) = (await ServerAsync("--requirepass", "right-word"), Servers.FreePorts(1)[0]);
+        (await WhyAsync($"{server.Address},password=wrong-word")).ShouldContain($"{server.Address} refuses the password: WRONGPASS");
+        (await WhyAsync(server.Address)).ShouldContain($"{server.Address} wants a password. Add ',password=…'.");
+        (await WhyAsync($"{server.Address},password=right-word,ssl=true")).ShouldContain($"{server.Address} cannot be spoken to by TLS, which ssl=true asks for: ");
+        (await WhyAsync($"127.0.0.1:{port},password=right-word")).ShouldContain($"127.0.0.1:{port} cannot be reached: Connection refused. Is Redis running there?");
+
+        async Task<string> WhyAsync(string connection)
+        {
+            var failed = await Should.ThrowAsync<StoreUnavailableException>(() => OpenAsync(connection, options => options.ConnectTimeout = TimeSpan.FromMilliseconds(500)));
+            failed.ToString().ShouldNotContain("-word");
+            return failed.Message;
+        }
+    }
+
+    [Fact]
     public async Task Another_number_of_partitions_than_the_stored_one_is_refused()
     {
         var server = await ServerAsync();
@@ -155,7 +172,10 @@ public sealed class RedisFaultTests : IAsyncDisposable
 
     [Theory]
     [InlineData("Connection", "", "Sagas:Redis:Connection is empty")]
-    [InlineData("Connection", "localhost:6379,password=secret,nonsense=1", "Sagas:Redis:Connection 'localhost:6379,password=***,nonsense=1' cannot be read")]
+    [InlineData("Connection", "localhost:6379,password=secret,nonsense=1", "Sagas:Redis:Connection 'localhost:6379,password=***,nonsense=***' cannot be read")]
+    [InlineData("Connection", "localhost:6379,pasword=secret", "Sagas:Redis:Connection 'localhost:6379,pasword=***' cannot be read: Keyword 'pasword' is not supported")]
+    [InlineData("Connection", "localhost:6379,password=a,secret,b=1", "Sagas:Redis:Connection 'localhost:6379,password=***,***,b=***' cannot be read")]
+    [InlineData("Connection", "redis://:secret@localhost:6379", "Sagas:Redis:Connection '***@localhost:6379' names no server. Begin with 'host:port'.")]
     [InlineData("Prefix", "a{b}", "Sagas:Redis:Prefix 'a{b}'")]
     [InlineData("Partitions", "0", "Sagas:Redis:Partitions is 0. Use 1 to 1024.")]
     [InlineData("Timeout", "00:00:00", "Sagas:Redis:Timeout is 00:00:00.")]
