@@ -99,6 +99,24 @@ public sealed partial class DashboardTests(Browser browser) : IClassFixture<Brow
     }
 
     [Fact]
+    public async Task Where_no_stream_comes_through_the_page_asks_and_still_sees_the_end()
+    {
+        await StartAsync("polled", "Venice", "visa");
+        await using var visit = await browser.VisitAsync("#/overview");
+        await visit.Page.RouteAsync(new Regex("/api/v1/(feed|sagas/[^/]+/events)"), static route => route.AbortAsync());
+        await visit.Page.GotoAsync("about:blank");
+        await visit.Page.GotoAsync(browser.Url + "#/sagas/polled");
+        await Expect(visit.Text("Asking every few seconds").First).ToBeAttachedAsync();
+        await Expect(visit.Page.Locator(".head .st")).ToContainTextAsync("Completed");
+
+        // The list, too: what starts now comes by asking.
+        await visit.Page.GotoAsync(browser.Url + "#/sagas?tag=group:asked");
+        await Expect(visit.Text("Asking every few seconds").First).ToBeAttachedAsync();
+        await StartAsync("asked", "Paris", "visa", tag: "group:asked");
+        await visit.Page.GetByText("asked", new() { Exact = true }).Or(visit.Page.GetByRole(AriaRole.Button, new() { NameRegex = new Regex("1 new") })).First.WaitForAsync();
+    }
+
+    [Fact]
     public async Task What_a_payload_holds_is_text_whatever_it_says()
     {
         const string Mail = "<img src=x onerror=alert(1)>";
