@@ -48,7 +48,12 @@ internal sealed class RequestMail(SagaId id, SagaEvent happened, TimeProvider ti
 }
 
 /// <summary>A saga's timer is due; which of its steps it means, the state says.</summary>
-internal sealed class TimerMail(SagaId id) : Mail(id);
+/// <param name="id">The saga.</param>
+/// <param name="at">The time it was called for, in ticks; null: nobody's call, but to be looked at.</param>
+internal sealed class TimerMail(SagaId id, long? at = null) : Mail(id)
+{
+    public long? At { get; } = at;
+}
 
 /// <summary>A saga that the store handed to this node.</summary>
 internal sealed class RecoveredMail(SagaState saga, SagaDefinition definition) : Mail(saga.Id)

@@ -127,7 +127,14 @@ internal sealed class Processor
     /// <summary>The saga that the mail is for, in this worker's hands; null when the mail is done with.</summary>
     private async ValueTask<Live?> FindLiveAsync(Mail mail)
     {
-        if (_live.TryGetValue(mail.Id, out var live) && !live.Doubtful)
+        _live.TryGetValue(mail.Id, out var live);
+        if (mail is TimerMail { At: { } at } && live is not null)
+        {
+            // An earlier call was asked for since, and has come or will: each call asks for one more at most, and they must not grow in number.
+            if (live.Alarm is { } alarm && alarm.UtcTicks != at) return null;
+            live.Alarm = null;
+        }
+        if (live is { Doubtful: false })
         {
             if (mail is not (TakenMail or RecoveredMail)) return live;
             // What was decided in this batch goes to the store anyway, which has the last word. If it was nothing, the saga may be let go after the batch,
@@ -160,7 +167,7 @@ internal sealed class Processor
         catch (StoreUnavailableException e)
         {
             Unanswered(mail, e);
-            if (live is not null) _engine.Pump.Schedule(mail.Id, _engine.Now + EngineParts.StoreRetryDelay);
+            if (live is not null) CallAt(live, _engine.Now + EngineParts.StoreRetryDelay);
             return null;
         }
     }
@@ -239,7 +246,6 @@ internal sealed class Processor
                 Decide(live, happened);
                 break;
             case TimerMail:
-                live.Alarm = null;
                 foreach (var due in Timers.Due(live.Definition, live.State, _engine.Now).ToArray()) Decide(live, due);
                 Arm(live);
                 break;
@@ -388,7 +394,7 @@ internal sealed class Processor
         var mail = live.Batch.ToArray();
         live.LeaveBatch();
         _batch.Remove(live);
-        foreach (var one in mail) await TakeAsync(one).ConfigureAwait(false);
+        foreach (var one in mail) await TakeAsync(one is TimerMail ? new TimerMail(one.Id) : one).ConfigureAwait(false);
         // Lazy replies of earlier batches were flushed: they are lost, and their steps are to be asked again.
         if (mail.Length == 0) await TakeAsync(new TimerMail(live.State.Id)).ConfigureAwait(false);
     }
@@ -414,7 +420,7 @@ internal sealed class Processor
         // A start, too, may have been stored, and then it is this node's to go on with, whether it is repeated or not.
         if (live.Durable is { } durable) live.Reset(durable);
         live.Doubtful = true;
-        _engine.Pump.Schedule(live.State.Id, _engine.Now + EngineParts.StoreRetryDelay);
+        CallAt(live, _engine.Now + EngineParts.StoreRetryDelay);
         live.LeaveBatch();
         _batch.Remove(live);
     }
@@ -455,12 +461,18 @@ internal sealed class Processor
         _flush.Change(wait > TimeSpan.Zero ? wait : TimeSpan.Zero, Timeout.InfiniteTimeSpan);
     }
 
-    /// <summary>Sees to it that the timer pump calls when the saga's next time comes. An earlier call than needed only asks again.</summary>
+    /// <summary>Sees to it that the timer pump calls when the saga's next time comes.</summary>
     private void Arm(Live live)
     {
-        if (Timers.Next(live.State) is not { } next || next >= live.Alarm) return;
-        live.Alarm = next;
-        _engine.Pump.Schedule(live.State.Id, next);
+        if (Timers.Next(live.State) is { } next) CallAt(live, next);
+    }
+
+    /// <summary>Has the timer pump call then, unless it does before: an earlier call than needed only asks again.</summary>
+    private void CallAt(Live live, DateTimeOffset at)
+    {
+        if (at >= live.Alarm) return;
+        live.Alarm = at;
+        _engine.Pump.Schedule(live.State.Id, at);
     }
 
     private static StartResult Started(Live live, StartMail start) =>

@@ -5,7 +5,7 @@ internal sealed class TimerPump : IDisposable
 {
     private static readonly TimeSpan FullMailboxDelay = TimeSpan.FromMilliseconds(50);
     private readonly Lock _lock = new();
-    private readonly PriorityQueue<SagaId, long> _due = new();
+    private readonly PriorityQueue<(SagaId Saga, long At), long> _due = new();
     private readonly TimeProvider _time;
     private readonly Func<Mail, bool> _post;
     private readonly ITimer _timer;
@@ -24,28 +24,24 @@ internal sealed class TimerPump : IDisposable
     {
         lock (_lock)
         {
-            _due.Enqueue(saga, at.UtcTicks);
+            _due.Enqueue((saga, at.UtcTicks), at.UtcTicks);
             if (at.UtcTicks < _armed) Arm_NeedsLock(at.UtcTicks);
         }
     }
 
     public void PumpOnce()
     {
-        List<SagaId> due = [];
+        List<(SagaId Saga, long At)> due = [];
         var now = _time.GetUtcNow();
         lock (_lock)
         {
             _armed = long.MaxValue;
-            while (_due.TryPeek(out var saga, out var at) && at <= now.UtcTicks)
-            {
-                _due.Dequeue();
-                due.Add(saga);
-            }
+            while (_due.TryPeek(out _, out var at) && at <= now.UtcTicks) due.Add(_due.Dequeue());
         }
-        var late = due.FindAll(saga => !_post(new TimerMail(saga)));
+        var late = due.FindAll(call => !_post(new TimerMail(call.Saga, call.At)));
         lock (_lock)
         {
-            foreach (var saga in late) _due.Enqueue(saga, (now + FullMailboxDelay).UtcTicks);
+            foreach (var call in late) _due.Enqueue(call, (now + FullMailboxDelay).UtcTicks);
             if (_due.TryPeek(out _, out var next)) Arm_NeedsLock(next);
         }
     }

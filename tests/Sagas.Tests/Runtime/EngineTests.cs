@@ -186,6 +186,22 @@ public class EngineTests
     }
 
     [Fact]
+    public async Task However_long_the_store_is_away_a_saga_tries_it_again_once_a_second()
+    {
+        await using var stage = await Stage.OpenAsync();
+        await stage.StartAsync("row", "r1");
+        await stage.ReplyAsync(await stage.Bus.NextAsync());
+        await stage.Bus.NextAsync();
+        stage.Store.IsAway = true;
+        await AdvanceUntilSentAsync(stage, TimeSpan.FromMinutes(2));
+        stage.Bus.IsQuiet.ShouldBeTrue();
+        stage.Store.Failed.ShouldBeInRange(60, 125);
+        stage.Store.IsAway = false;
+        await AdvanceUntilSentAsync(stage, TimeSpan.FromSeconds(3));
+        (await stage.Bus.NextAsync()).Step.ShouldBe("room");
+    }
+
+    [Fact]
     public async Task When_another_node_commits_first_the_loser_sends_nothing_and_decides_again_on_what_is_stored()
     {
         var store = new MemoryStore();

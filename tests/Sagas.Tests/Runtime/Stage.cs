@@ -99,6 +99,12 @@ internal sealed class StubbornStore(ISagaStore inner) : ISagaStore
     /// <summary>Does the next commit and fails its answer.</summary>
     public bool FailAfter { get; set; }
 
+    /// <summary>Fails every commit without doing it.</summary>
+    public bool IsAway { get; set; }
+
+    /// <summary>How many commits failed without being done.</summary>
+    public int Failed { get; private set; }
+
     /// <summary>While set, commits wait for it.</summary>
     public TaskCompletionSource? Blocked { get; set; }
 
@@ -119,9 +125,10 @@ internal sealed class StubbornStore(ISagaStore inner) : ISagaStore
             Waiting.TrySetResult();
             await blocked.Task;
         }
-        if (FailBefore || _failAfter-- == 0)
+        if (FailBefore || IsAway || _failAfter-- == 0)
         {
             FailBefore = false;
+            Failed++;
             throw new StoreUnavailableException("The disk is full.");
         }
         var outcomes = await inner.CommitAsync(commits, cancel);
