@@ -254,10 +254,19 @@ internal sealed class Operations : IAsyncDisposable
     private async ValueTask<bool> SaveAsync(Run run, Func<Operation, Operation> change)
     {
         var next = change(run.Now) with { Version = run.Now.Version + 1, UpdatedAt = _parts.Now };
-        if (await PatientlyAsync(() => _parts.Store.SaveOperationAsync(next, CancellationToken.None)).ConfigureAwait(false))
+        while (true)
         {
-            run.Now = next;
-            return true;
+            try
+            {
+                if (!await PatientlyAsync(() => _parts.Store.SaveOperationAsync(next, CancellationToken.None)).ConfigureAwait(false)) break;
+                run.Now = next;
+                return true;
+            }
+            catch (ArgumentException) when (!next.Errors.IsEmpty)
+            {
+                // More than the store takes in one record: the operation must get on, and the first of its errors tell what is the matter.
+                next = next with { Errors = next.Errors[..(next.Errors.Length / 2)] };
+            }
         }
         var kept = (await PatientlyAsync(() => _parts.Store.OperationsAsync(CancellationToken.None)).ConfigureAwait(false)).FirstOrDefault(operation => operation.Id == next.Id);
         // What this node has done since the last save counts all the same.

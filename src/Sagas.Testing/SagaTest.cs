@@ -279,44 +279,18 @@ public sealed class SagaTest : IAsyncDisposable
         public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period) => test._hostProcess.CreateTimer(callback, state, dueTime, period);
     }
 
-    private sealed class TestStore(SagaTest test, Process process, ISagaStore inner) : ISagaStore
+    private sealed class TestStore(SagaTest test, Process process, ISagaStore inner) : DelegatingSagaStore(inner)
     {
-        public StoreHealth Health => inner.Health;
-
-        public async ValueTask<ImmutableArray<CommitOutcome>> CommitAsync(IReadOnlyList<SagaCommit> commits, CancellationToken cancel)
+        public override async ValueTask<ImmutableArray<CommitOutcome>> CommitAsync(IReadOnlyList<SagaCommit> commits, CancellationToken cancel)
         {
             var what = string.Join(", ", commits.Select(commit => $"{commit.State.Id} as {commit.State.Status}"));
             await test.Moment(process, $"the engine, before it commits {what}");
-            var outcomes = await inner.CommitAsync(commits, cancel);
+            var outcomes = await base.CommitAsync(commits, cancel);
             await test.Moment(process, $"the engine, after it has committed {what}");
             return outcomes;
         }
 
-        public ValueTask<IReadOnlyList<SagaState>> OpenAsync(CancellationToken cancel) => inner.OpenAsync(cancel);
-
-        public ValueTask<SagaState?> FindAsync(SagaId id, CancellationToken cancel) => inner.FindAsync(id, cancel);
-
-        public ValueTask<IReadOnlyList<HistoryEntry>?> HistoryAsync(SagaId id, int after, int limit, CancellationToken cancel) => inner.HistoryAsync(id, after, limit, cancel);
-
-        public ValueTask<SagaPage> ListAsync(SagaFilter filter, int limit, string? cursor, CancellationToken cancel) => inner.ListAsync(filter, limit, cursor, cancel);
-
-        public ValueTask<ImmutableDictionary<SagaStatus, long>> CountAsync(SagaFilter filter, CancellationToken cancel) => inner.CountAsync(filter, cancel);
-
-        public ValueTask<DateTimeOffset?> OldestUnfinishedAsync(CancellationToken cancel) => inner.OldestUnfinishedAsync(cancel);
-
-        public ValueTask<DefinitionOutcome> SaveDefinitionAsync(StoredDefinition definition, CancellationToken cancel) => inner.SaveDefinitionAsync(definition, cancel);
-
-        public ValueTask<IReadOnlyList<StoredDefinition>> DefinitionsAsync(CancellationToken cancel) => inner.DefinitionsAsync(cancel);
-
-        public ValueTask<bool> SaveOperationAsync(Operation operation, CancellationToken cancel) => inner.SaveOperationAsync(operation, cancel);
-
-        public ValueTask<IReadOnlyList<Operation>> OperationsAsync(CancellationToken cancel) => inner.OperationsAsync(cancel);
-
-        public ValueTask SaveAuditAsync(AuditEntry entry, CancellationToken cancel) => inner.SaveAuditAsync(entry, cancel);
-
-        public ValueTask<IReadOnlyList<AuditEntry>> AuditAsync(int limit, string? before, CancellationToken cancel) => inner.AuditAsync(limit, before, cancel);
-
-        public ValueTask DisposeAsync() => ValueTask.CompletedTask;
+        public override ValueTask DisposeAsync() => ValueTask.CompletedTask;
     }
 
     private sealed class TestBarrier(SagaTest test, IBarrierStore inner) : IBarrierStore

@@ -6,15 +6,13 @@ using Sagas.Runtime;
 namespace Sagas.Testing.Simulator;
 
 /// <summary>The production store, with everything that can happen between it and the engine.</summary>
-internal sealed class SimulatedStore(World world, Machine node, Process process, ISagaStore inner) : ISagaStore
+internal sealed class SimulatedStore(World world, Machine node, Process process, ISagaStore inner) : DelegatingSagaStore(inner)
 {
     private readonly Dictionary<SagaId, SagaState?> _before = [];
 
-    public StoreHealth Health => inner.Health;
-
-    public async ValueTask<IReadOnlyList<SagaState>> OpenAsync(CancellationToken cancel)
+    public override async ValueTask<IReadOnlyList<SagaState>> OpenAsync(CancellationToken cancel)
     {
-        var open = await inner.OpenAsync(cancel);
+        var open = await base.OpenAsync(cancel);
         if (!process.Alive) await World.Never;
         if (world.Mutant == Mutant.SkipRecovery) return [];
         if (world.Mutant == Mutant.RecoverOneShort) open = [.. open.Skip(1)];
@@ -23,7 +21,7 @@ internal sealed class SimulatedStore(World world, Machine node, Process process,
         return open;
     }
 
-    public async ValueTask<ImmutableArray<CommitOutcome>> CommitAsync(IReadOnlyList<SagaCommit> commits, CancellationToken cancel)
+    public override async ValueTask<ImmutableArray<CommitOutcome>> CommitAsync(IReadOnlyList<SagaCommit> commits, CancellationToken cancel)
     {
         if (!process.Alive) await World.Never;
         var faults = world.Faults;
@@ -31,8 +29,8 @@ internal sealed class SimulatedStore(World world, Machine node, Process process,
         if (faults.Strikes(Fault.StoreError)) throw new StoreUnavailableException("The store does not answer.");
         if (world.Mutant == Mutant.ForgetHistory && world.Chance.Next(20) == 0) commits = [.. commits.Select(commit => commit with { History = [] })];
         if (world.Mutant == Mutant.ReadStale)
-            foreach (var commit in commits) _before[commit.State.Id] = await inner.FindAsync(commit.State.Id, cancel);
-        var committing = inner.CommitAsync(commits, cancel).AsTask();
+            foreach (var commit in commits) _before[commit.State.Id] = await base.FindAsync(commit.State.Id, cancel);
+        var committing = base.CommitAsync(commits, cancel).AsTask();
         if (world.Mutant == Mutant.DispatchBeforeCommit) return [.. commits.Select(_ => CommitOutcome.Committed)];
         var outcomes = await committing;
         if (!process.Alive) await World.Never;
@@ -46,28 +44,16 @@ internal sealed class SimulatedStore(World world, Machine node, Process process,
         return outcomes;
     }
 
-    public ValueTask<SagaState?> FindAsync(SagaId id, CancellationToken cancel) =>
-        world.Mutant == Mutant.ReadStale && world.Chance.Next(4) == 0 && _before.GetValueOrDefault(id) is { } stale ? new(stale) : inner.FindAsync(id, cancel);
+    public override ValueTask<SagaState?> FindAsync(SagaId id, CancellationToken cancel) =>
+        world.Mutant == Mutant.ReadStale && world.Chance.Next(4) == 0 && _before.GetValueOrDefault(id) is { } stale ? new(stale) : base.FindAsync(id, cancel);
 
-    public ValueTask<IReadOnlyList<HistoryEntry>?> HistoryAsync(SagaId id, int after, int limit, CancellationToken cancel) => inner.HistoryAsync(id, after, limit, cancel);
-
-    public ValueTask<SagaPage> ListAsync(SagaFilter filter, int limit, string? cursor, CancellationToken cancel) => inner.ListAsync(filter, limit, cursor, cancel);
-
-    public ValueTask<ImmutableDictionary<SagaStatus, long>> CountAsync(SagaFilter filter, CancellationToken cancel) => inner.CountAsync(filter, cancel);
-
-    public ValueTask<DateTimeOffset?> OldestUnfinishedAsync(CancellationToken cancel) => inner.OldestUnfinishedAsync(cancel);
-
-    public ValueTask<DefinitionOutcome> SaveDefinitionAsync(StoredDefinition definition, CancellationToken cancel) => inner.SaveDefinitionAsync(definition, cancel);
-
-    public ValueTask<IReadOnlyList<StoredDefinition>> DefinitionsAsync(CancellationToken cancel) => inner.DefinitionsAsync(cancel);
-
-    public async ValueTask<bool> SaveOperationAsync(Operation operation, CancellationToken cancel)
+    public override async ValueTask<bool> SaveOperationAsync(Operation operation, CancellationToken cancel)
     {
         if (!process.Alive) await World.Never;
         var faults = world.Faults;
         if (faults.Strikes(Fault.CrashBeforeCommit)) await world.CrashHereAsync(process, Fault.CrashBeforeCommit);
         if (faults.Strikes(Fault.StoreError)) throw new StoreUnavailableException("The store does not answer.");
-        var saved = world.Mutant == Mutant.ForgetOperation || await inner.SaveOperationAsync(operation, cancel);
+        var saved = world.Mutant == Mutant.ForgetOperation || await base.SaveOperationAsync(operation, cancel);
         if (!process.Alive) await World.Never;
         world.Trace("operation", process.Name, operation.Version);
         if (faults.Strikes(Fault.CrashAfterCommit)) await world.CrashHereAsync(process, Fault.CrashAfterCommit);
@@ -75,14 +61,6 @@ internal sealed class SimulatedStore(World world, Machine node, Process process,
         if (faults.Strikes(Fault.CommitAnswerLost)) throw new StoreUnavailableException("The store did it and does not say so.");
         return saved;
     }
-
-    public ValueTask<IReadOnlyList<Operation>> OperationsAsync(CancellationToken cancel) => inner.OperationsAsync(cancel);
-
-    public ValueTask SaveAuditAsync(AuditEntry entry, CancellationToken cancel) => inner.SaveAuditAsync(entry, cancel);
-
-    public ValueTask<IReadOnlyList<AuditEntry>> AuditAsync(int limit, string? before, CancellationToken cancel) => inner.AuditAsync(limit, before, cancel);
-
-    public ValueTask DisposeAsync() => inner.DisposeAsync();
 }
 
 /// <summary>The production barrier's store, with everything that can happen between it and the barrier.</summary>

@@ -60,55 +60,32 @@ internal sealed class ReserveAgain : Saga<TripRequest, TripBooked>
 }
 
 /// <summary>Sagas in memory; can be told to break.</summary>
-internal sealed class BreakableStore : ISagaStore
+internal sealed class BreakableStore() : DelegatingSagaStore(new MemoryStore())
 {
-    private readonly MemoryStore _inner = new();
-
     /// <summary>What every call throws; null: the store works.</summary>
     public Exception? Fault { get; set; }
 
-    public StoreHealth Health { get; set; } = StoreHealth.Good;
+    public override StoreHealth Health => Said;
 
-    private MemoryStore Working => Fault is null ? _inner : throw Fault;
+    /// <summary>What it says of its health.</summary>
+    public StoreHealth Said { get; set; } = StoreHealth.Good;
 
-    public ValueTask<IReadOnlyList<SagaState>> OpenAsync(CancellationToken cancel) => Working.OpenAsync(cancel);
+    protected override ISagaStore Inner => Fault is null ? base.Inner : throw Fault;
 
     /// <summary>What each commit waits for; null: nothing.</summary>
     public Func<SagaCommit, Task>? BeforeCommit { get; set; }
 
-    public async ValueTask<ImmutableArray<CommitOutcome>> CommitAsync(IReadOnlyList<SagaCommit> commits, CancellationToken cancel)
+    public override async ValueTask<ImmutableArray<CommitOutcome>> CommitAsync(IReadOnlyList<SagaCommit> commits, CancellationToken cancel)
     {
         if (BeforeCommit is { } wait)
             foreach (var commit in commits) await wait(commit);
-        return await Working.CommitAsync(commits, cancel);
+        return await base.CommitAsync(commits, cancel);
     }
-
-    public ValueTask<SagaState?> FindAsync(SagaId id, CancellationToken cancel) => Working.FindAsync(id, cancel);
-
-    public ValueTask<IReadOnlyList<HistoryEntry>?> HistoryAsync(SagaId id, int after, int limit, CancellationToken cancel) => Working.HistoryAsync(id, after, limit, cancel);
-
-    public ValueTask<SagaPage> ListAsync(SagaFilter filter, int limit, string? cursor, CancellationToken cancel) => Working.ListAsync(filter, limit, cursor, cancel);
-
-    public ValueTask<ImmutableDictionary<SagaStatus, long>> CountAsync(SagaFilter filter, CancellationToken cancel) => Working.CountAsync(filter, cancel);
-
-    public ValueTask<DateTimeOffset?> OldestUnfinishedAsync(CancellationToken cancel) => Working.OldestUnfinishedAsync(cancel);
-
-    public ValueTask<DefinitionOutcome> SaveDefinitionAsync(StoredDefinition definition, CancellationToken cancel) => Working.SaveDefinitionAsync(definition, cancel);
-
-    public ValueTask<IReadOnlyList<StoredDefinition>> DefinitionsAsync(CancellationToken cancel) => Working.DefinitionsAsync(cancel);
-
-    public ValueTask<bool> SaveOperationAsync(Operation operation, CancellationToken cancel) => Working.SaveOperationAsync(operation, cancel);
-
-    public ValueTask<IReadOnlyList<Operation>> OperationsAsync(CancellationToken cancel) => Working.OperationsAsync(cancel);
 
     /// <summary>What keeping an operator's deed throws; null: it is kept.</summary>
     public Exception? AuditFault { get; set; }
 
-    public ValueTask SaveAuditAsync(AuditEntry entry, CancellationToken cancel) => AuditFault is null ? Working.SaveAuditAsync(entry, cancel) : throw AuditFault;
-
-    public ValueTask<IReadOnlyList<AuditEntry>> AuditAsync(int limit, string? before, CancellationToken cancel) => Working.AuditAsync(limit, before, cancel);
-
-    public ValueTask DisposeAsync() => _inner.DisposeAsync();
+    public override ValueTask SaveAuditAsync(AuditEntry entry, CancellationToken cancel) => AuditFault is null ? base.SaveAuditAsync(entry, cancel) : throw AuditFault;
 }
 
 /// <summary>Participants that answer as they are told, and at once.</summary>

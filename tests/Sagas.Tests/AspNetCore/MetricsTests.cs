@@ -16,7 +16,7 @@ public sealed partial class MetricsTests
         await using var api = await ApiHost.StartAsync(command => command.Step == "room" ? ScriptedTransport.Reply(command, Outcome.Refused, "full") : ScriptedTransport.Ok(command));
         await api.Post(ApiHost.Start + "&wait=30");
         await api.Post("/api/v1/definitions/book-trip/sagas?wait=30");
-        api.Store.Health = new StoreHealth(StoreLevel.Low, "little room");
+        api.Store.Said = new StoreHealth(StoreLevel.Low, "little room");
         var reply = await api.Get("/metrics");
         reply.Header("Content-Type").ShouldBe("text/plain; version=0.0.4; charset=utf-8");
         var lines = reply.Text.Split('\n');

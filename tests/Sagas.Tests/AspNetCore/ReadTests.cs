@@ -152,9 +152,9 @@ public sealed class ReadTests
         await using var api = await ApiHost.StartAsync();
         (await api.Get("/health/live")).Status.ShouldBe(200);
         (await api.Get("/health/ready")).At("status").ShouldBe("ready");
-        api.Store.Health = new StoreHealth(StoreLevel.Low, "5 GiB are left");
+        api.Store.Said = new StoreHealth(StoreLevel.Low, "5 GiB are left");
         (await api.Get("/health/ready")).At("detail").ShouldBe("5 GiB are left");
-        api.Store.Health = new StoreHealth(StoreLevel.Down, "The disk is full. Make room.");
+        api.Store.Said = new StoreHealth(StoreLevel.Down, "The disk is full. Make room.");
         (await api.Get("/health/ready")).ShouldBeProblem(503, "not-ready", "The disk is full.");
         (await api.Get("/health/live")).Status.ShouldBe(200);
         (await api.Send(HttpMethod.Head, "/health/live")).Status.ShouldBe(200);

@@ -429,9 +429,11 @@ public sealed class NodeTests : IAsyncDisposable
     }
 
     /// <summary>A store whose node hears nothing of the others: it was paused, or messages were lost. It can lose the answers of claims, and fail.</summary>
-    private class DeafStore(ISharedSagaStore store) : ISharedSagaStore
+    private class DeafStore(ISharedSagaStore store) : DelegatingSagaStore(store), ISharedSagaStore
     {
         private int _renewals;
+
+        private ISharedSagaStore Shared => (ISharedSagaStore)Inner;
 
         /// <summary>So many claims are carried out and not answered.</summary>
         public int LosesClaims { get; set; }
@@ -441,46 +443,30 @@ public sealed class NodeTests : IAsyncDisposable
 
         public int Renewals => Volatile.Read(ref _renewals);
 
-        public string Node => store.Node;
-        public TimeSpan Lease => store.Lease;
-        public StoreHealth Health => store.Health;
+        public string Node => Shared.Node;
+        public TimeSpan Lease => Shared.Lease;
         public void Listen(INodeListener listener)
         {
         }
-
-        public ValueTask<IReadOnlyList<SagaState>> OpenAsync(CancellationToken cancel) => store.OpenAsync(cancel);
-        public virtual ValueTask<ImmutableArray<CommitOutcome>> CommitAsync(IReadOnlyList<SagaCommit> commits, CancellationToken cancel) => store.CommitAsync(commits, cancel);
-        public ValueTask<SagaState?> FindAsync(SagaId id, CancellationToken cancel) => store.FindAsync(id, cancel);
-        public ValueTask<IReadOnlyList<HistoryEntry>?> HistoryAsync(SagaId id, int after, int limit, CancellationToken cancel) => store.HistoryAsync(id, after, limit, cancel);
-        public ValueTask<SagaPage> ListAsync(SagaFilter filter, int limit, string? cursor, CancellationToken cancel) => store.ListAsync(filter, limit, cursor, cancel);
-        public ValueTask<ImmutableDictionary<SagaStatus, long>> CountAsync(SagaFilter filter, CancellationToken cancel) => store.CountAsync(filter, cancel);
-        public ValueTask<DateTimeOffset?> OldestUnfinishedAsync(CancellationToken cancel) => store.OldestUnfinishedAsync(cancel);
-        public ValueTask<DefinitionOutcome> SaveDefinitionAsync(StoredDefinition definition, CancellationToken cancel) => store.SaveDefinitionAsync(definition, cancel);
-        public ValueTask<IReadOnlyList<StoredDefinition>> DefinitionsAsync(CancellationToken cancel) => store.DefinitionsAsync(cancel);
-        public ValueTask<bool> SaveOperationAsync(Operation operation, CancellationToken cancel) => store.SaveOperationAsync(operation, cancel);
-        public ValueTask<IReadOnlyList<Operation>> OperationsAsync(CancellationToken cancel) => store.OperationsAsync(cancel);
-        public ValueTask SaveAuditAsync(AuditEntry entry, CancellationToken cancel) => store.SaveAuditAsync(entry, cancel);
-        public ValueTask<IReadOnlyList<AuditEntry>> AuditAsync(int limit, string? before, CancellationToken cancel) => store.AuditAsync(limit, before, cancel);
         public ValueTask<IReadOnlyList<NodeLease>> RenewAsync(CancellationToken cancel)
         {
             Interlocked.Increment(ref _renewals);
-            return store.RenewAsync(cancel);
+            return Shared.RenewAsync(cancel);
         }
 
         public virtual async ValueTask<IReadOnlyList<SagaState>> ClaimAsync(string node, int most, CancellationToken cancel)
         {
-            var claimed = await store.ClaimAsync(node, most, cancel);
+            var claimed = await Shared.ClaimAsync(node, most, cancel);
             return LosesClaims-- > 0 ? throw new StoreUnavailableException("The connection is cut.") : claimed;
         }
 
         public ValueTask<IReadOnlyList<SagaState>> OwnedAsync(Predicate<SagaId> which, CancellationToken cancel) =>
-            FailsOwned-- > 0 ? throw new StoreUnavailableException("There is no connection.") : store.OwnedAsync(which, cancel);
-        public ValueTask<IReadOnlyDictionary<string, long>> OwnersAsync(IReadOnlyList<string> nodes, CancellationToken cancel) => store.OwnersAsync(nodes, cancel);
-        public ValueTask ReleaseAsync(CancellationToken cancel) => store.ReleaseAsync(cancel);
-        public ValueTask ForgetAsync(NodeLease node, CancellationToken cancel) => store.ForgetAsync(node, cancel);
-        public virtual ValueTask<OwnedSaga?> FindOwnedAsync(SagaId id, CancellationToken cancel) => store.FindOwnedAsync(id, cancel);
-        public ValueTask WatchAsync(SagaId? saga, CancellationToken cancel) => store.WatchAsync(saga, cancel);
-        public ValueTask DisposeAsync() => store.DisposeAsync();
+            FailsOwned-- > 0 ? throw new StoreUnavailableException("There is no connection.") : Shared.OwnedAsync(which, cancel);
+        public ValueTask<IReadOnlyDictionary<string, long>> OwnersAsync(IReadOnlyList<string> nodes, CancellationToken cancel) => Shared.OwnersAsync(nodes, cancel);
+        public ValueTask ReleaseAsync(CancellationToken cancel) => Shared.ReleaseAsync(cancel);
+        public ValueTask ForgetAsync(NodeLease node, CancellationToken cancel) => Shared.ForgetAsync(node, cancel);
+        public virtual ValueTask<OwnedSaga?> FindOwnedAsync(SagaId id, CancellationToken cancel) => Shared.FindOwnedAsync(id, cancel);
+        public ValueTask WatchAsync(SagaId? saga, CancellationToken cancel) => Shared.WatchAsync(saga, cancel);
     }
 
     /// <summary>A store that answers no commit and no look until the test says so, and tells when what it claimed is in the mailboxes.</summary>

@@ -1,4 +1,5 @@
 using Sagas.Runtime;
+using Sagas.Tests.Redis;
 using Shouldly;
 using Xunit;
 
@@ -343,6 +344,18 @@ public class EngineTests
     }
 
     /// <summary>Moves the clock on, a little at a time, until a command has been sent.</summary>
+    [Fact]
+    public async Task An_operation_with_more_errors_than_the_store_takes_ends_with_the_first_of_them()
+    {
+        await using var stage = await Stage.OpenAsync();
+        stage.Store.MostErrors = 10;
+        for (var i = 0; i < 40; i++) await stage.StartAsync("row", $"r{i}");
+        var begun = await stage.Engine.OperateAsync(OperationAction.Resume, new SagaFilter(), "none is paused", "ann");
+        Operation? operation = null;
+        await Eventually.TrueAsync(async () => (operation = await stage.Engine.FindOperationAsync(begun!.Id)) is { Status: OperationStatus.Done });
+        (operation!.Failed, operation.Errors.Length).ShouldBe((40, 10));
+    }
+
     private static async Task AdvanceUntilSentAsync(Stage stage, TimeSpan most)
     {
         for (var passed = TimeSpan.Zero; passed < most && stage.Bus.IsQuiet; passed += TimeSpan.FromMilliseconds(100))

@@ -89,7 +89,7 @@ internal sealed class TestBus : ITransport
 }
 
 /// <summary>A store that does as it is told: fails before or after the commit, waits, or lets another node commit first.</summary>
-internal sealed class StubbornStore(ISagaStore inner) : ISagaStore
+internal sealed class StubbornStore(ISagaStore inner) : DelegatingSagaStore(inner)
 {
     private int _failAfter = -1;
 
@@ -105,6 +105,9 @@ internal sealed class StubbornStore(ISagaStore inner) : ISagaStore
     /// <summary>How many commits failed without being done.</summary>
     public int Failed { get; private set; }
 
+    /// <summary>It takes an operation with so many errors; more are too large for it.</summary>
+    public int MostErrors { get; set; } = int.MaxValue;
+
     /// <summary>While set, commits wait for it.</summary>
     public TaskCompletionSource? Blocked { get; set; }
 
@@ -116,9 +119,12 @@ internal sealed class StubbornStore(ISagaStore inner) : ISagaStore
 
     public List<SagaCommit> Commits { get; } = [];
     public int Calls { get; private set; }
-    public StoreHealth Health { get; set; } = StoreHealth.Good;
+    public override StoreHealth Health => Said;
 
-    public async ValueTask<ImmutableArray<CommitOutcome>> CommitAsync(IReadOnlyList<SagaCommit> commits, CancellationToken cancel)
+    /// <summary>What it says of its health.</summary>
+    public StoreHealth Said { get; set; } = StoreHealth.Good;
+
+    public override async ValueTask<ImmutableArray<CommitOutcome>> CommitAsync(IReadOnlyList<SagaCommit> commits, CancellationToken cancel)
     {
         if (Blocked is { } blocked)
         {
@@ -131,7 +137,7 @@ internal sealed class StubbornStore(ISagaStore inner) : ISagaStore
             Failed++;
             throw new StoreUnavailableException("The disk is full.");
         }
-        var outcomes = await inner.CommitAsync(commits, cancel);
+        var outcomes = await base.CommitAsync(commits, cancel);
         lock (Commits)
         {
             Calls++;
@@ -145,17 +151,6 @@ internal sealed class StubbornStore(ISagaStore inner) : ISagaStore
         return outcomes;
     }
 
-    public ValueTask<IReadOnlyList<SagaState>> OpenAsync(CancellationToken cancel) => inner.OpenAsync(cancel);
-    public ValueTask<SagaState?> FindAsync(SagaId id, CancellationToken cancel) => inner.FindAsync(id, cancel);
-    public ValueTask<IReadOnlyList<HistoryEntry>?> HistoryAsync(SagaId id, int after, int limit, CancellationToken cancel) => inner.HistoryAsync(id, after, limit, cancel);
-    public ValueTask<SagaPage> ListAsync(SagaFilter filter, int limit, string? cursor, CancellationToken cancel) => inner.ListAsync(filter, limit, cursor, cancel);
-    public ValueTask<ImmutableDictionary<SagaStatus, long>> CountAsync(SagaFilter filter, CancellationToken cancel) => inner.CountAsync(filter, cancel);
-    public ValueTask<DateTimeOffset?> OldestUnfinishedAsync(CancellationToken cancel) => inner.OldestUnfinishedAsync(cancel);
-    public ValueTask<DefinitionOutcome> SaveDefinitionAsync(StoredDefinition definition, CancellationToken cancel) => inner.SaveDefinitionAsync(definition, cancel);
-    public ValueTask<IReadOnlyList<StoredDefinition>> DefinitionsAsync(CancellationToken cancel) => inner.DefinitionsAsync(cancel);
-    public ValueTask<bool> SaveOperationAsync(Operation operation, CancellationToken cancel) => inner.SaveOperationAsync(operation, cancel);
-    public ValueTask<IReadOnlyList<Operation>> OperationsAsync(CancellationToken cancel) => inner.OperationsAsync(cancel);
-    public ValueTask SaveAuditAsync(AuditEntry entry, CancellationToken cancel) => inner.SaveAuditAsync(entry, cancel);
-    public ValueTask<IReadOnlyList<AuditEntry>> AuditAsync(int limit, string? before, CancellationToken cancel) => inner.AuditAsync(limit, before, cancel);
-    public ValueTask DisposeAsync() => inner.DisposeAsync();
+    public override ValueTask<bool> SaveOperationAsync(Operation operation, CancellationToken cancel) =>
+        operation.Errors.Length > MostErrors ? throw new ArgumentException("The operation is too large.") : base.SaveOperationAsync(operation, cancel);
 }
