@@ -7,6 +7,8 @@ namespace Sagas.Redis;
 // others. Safety does not rest on leases or clocks: a commit is refused by version and owner. They only say who is to go on.
 public sealed partial class RedisStore
 {
+    /// <summary>How sagas are laid out in Redis: raised with every change that an older or newer program would not keep to. 2: with a tally of each tag.</summary>
+    private const int Format = 2;
     private const int ClaimAtOnce = 100;
     private static readonly Script s_claim = Script.Of("claim"), s_lease = Script.Of("lease"), s_release = Script.Of("release");
     private static readonly TimeSpan Fresh = TimeSpan.FromMinutes(1), Remembered = TimeSpan.FromHours(1);
@@ -164,13 +166,13 @@ public sealed partial class RedisStore
         var found = await _link.AskAsync(async database =>
         {
             await database.HashSetAsync(layout, "partitions", _options.Partitions, When.NotExists, CommandFlags.DemandMaster).ConfigureAwait(false);
-            await database.HashSetAsync(layout, "format", 1, When.NotExists, CommandFlags.DemandMaster).ConfigureAwait(false);
+            await database.HashSetAsync(layout, "format", Format, When.NotExists, CommandFlags.DemandMaster).ConfigureAwait(false);
             return await database.HashGetAsync(layout, ["partitions", "format"], CommandFlags.DemandMaster).ConfigureAwait(false);
         }, cancel).ConfigureAwait(false);
         if ((int)found[0] != _options.Partitions)
             throw new InvalidOperationException($"Sagas:Redis:Partitions is {_options.Partitions}, but the sagas under '{_options.Prefix}' are spread over {found[0]}. Use {found[0]}, or another Sagas:Redis:Prefix.");
-        if ((int)found[1] != 1)
-            throw new InvalidOperationException($"The sagas under '{_options.Prefix}' are stored in format {found[1]}; this program knows format 1. Run the version that wrote them, or use another Sagas:Redis:Prefix.");
+        if ((int)found[1] != Format)
+            throw new InvalidOperationException($"The sagas under '{_options.Prefix}' are stored in format {found[1]}; this program knows format {Format}. Run the version that wrote them, or use another Sagas:Redis:Prefix.");
     }
 
     /// <summary>Tells every node something, this one too. Who does not hear it finds out by looking.</summary>

@@ -20,6 +20,8 @@ namespace Sagas.Redis;
 //   history:ID           list: one entry each
 //   status:N             sorted set of ids by start: the sagas of that status; definition:N:NAME those of one definition besides
 //   value:VALUE          sorted set of ids by start: the sagas with a tag of that value
+//   tally:N:KEY:VALUE    hash: how many sagas with that tag, whose key has N bytes, are in each status and definition (field: status, line feed, definition);
+//                        what comes down to nothing is removed, so that counts, and lists that cannot find anything, need not look at sagas
 //   ids                  sorted set without scores: all ids, to look for those that begin with a text
 //   ended                sorted set of ids by end: what is forgotten next
 //   owned:NODE           set of ids: the unfinished sagas of that node
@@ -135,7 +137,7 @@ public sealed partial class RedisStore : ISharedSagaStore
             await WalkAllAsync([.. _partitions.Select(static partition => new Walk(partition))], query, int.MaxValue, counting: true, (_, answer) => Add(answer, 3), cancel).ConfigureAwait(false);
         else
             foreach (var answer in await _link.AskAsync(database => Task.WhenAll(_partitions.Select(async partition =>
-                (RedisResult[])(await RedisLink.EvalAsync(database, s_count, [partition.Counter], [partition.Prefix, filter.Definition ?? "", query.After, query.Before is "" ? "" : "(" + query.Before]).ConfigureAwait(false))!)), cancel).ConfigureAwait(false))
+                (RedisResult[])(await RedisLink.EvalAsync(database, s_count, [partition.Counter], query.CountArguments(partition)).ConfigureAwait(false))!)), cancel).ConfigureAwait(false))
                 Add(answer, 0);
         return query.Statuses.Select(static digit => digit - '0').Where(status => counts[status] > 0).ToImmutableDictionary(static status => (SagaStatus)status, status => counts[status]);
 
@@ -532,6 +534,7 @@ public sealed partial class RedisStore : ISharedSagaStore
     {
         private readonly SagaFilter _filter;
         private readonly List<RedisValue> _rest = [];
+        private readonly ImmutableArray<KeyValuePair<string, string>> _tags;
 
         public Query(SagaFilter filter)
         {
@@ -552,7 +555,8 @@ public sealed partial class RedisStore : ISharedSagaStore
                 // A saga that brought its definition knows the step by its name.
                 _rest.AddRange(["", InlineVersion, filter.Step]);
             }
-            NeedsWalk = tags.Length > 0 || filter.UnfinishedOnly || !string.IsNullOrEmpty(filter.Text);
+            _tags = tags;
+            NeedsWalk = filter.UnfinishedOnly || !string.IsNullOrEmpty(filter.Text) || tags.Length > 1 || (tags.Length == 1 && (After.Length > 0 || Before.Length > 0));
         }
 
         /// <summary>The statuses' digits; empty: nothing can match.</summary>
@@ -569,6 +573,12 @@ public sealed partial class RedisStore : ISharedSagaStore
         [
             walk.Partition.Prefix, counting ? "count" : "list", most, slice, walk.Below.Id is null ? "" : walk.Below.Start, walk.Below.Id ?? "", After, Before,
             _filter.Definition ?? "", Statuses, _filter.Text ?? "", _filter.Error ?? "", _filter.Step ?? "", .. _rest,
+        ];
+
+        /// <summary>For a count that needs no walk.</summary>
+        public RedisValue[] CountArguments(Partition partition) =>
+        [
+            partition.Prefix, _filter.Definition ?? "", After, Before is "" ? "" : "(" + Before, .. _tags.SelectMany(static tag => (RedisValue[])[tag.Key, tag.Value]),
         ];
 
         private static string Ceiling(DateTimeOffset time) =>

@@ -15,6 +15,8 @@ if version ~= before or (was and tonumber(was) >= 4) then return 0 end
 -- The fence: whoever lost the saga to another node since it last looked must look again.
 if at[4] and at[4] ~= from then return 0 end
 
+local tags = was ~= status and (was and redis.call('HGET', saga, 't') or ARGV[14])
+tags = tags and tags ~= '' and cjson.decode(tags) or {}
 local fields = {'v', before + 1, 'c', commit, 's', ARGV[9], 'n', status, 'w', ARGV[10], 'e', ARGV[15]}
 if version == 0 then
   for _, field in ipairs({'d', definition, 'dv', ARGV[12], 'a', started}) do fields[#fields + 1] = field end
@@ -32,6 +34,11 @@ if was ~= status then
   end
   redis.call('ZADD', p .. 'status:' .. status, started, id)
   redis.call('ZADD', p .. 'definition:' .. status .. ':' .. definition, started, id)
+  for key, value in pairs(tags) do
+    local tally = p .. 'tally:' .. #key .. ':' .. key .. ':' .. value
+    if was and redis.call('HINCRBY', tally, was .. '\n' .. definition, -1) <= 0 then redis.call('HDEL', tally, was .. '\n' .. definition) end
+    redis.call('HINCRBY', tally, status .. '\n' .. definition, 1)
+  end
 end
 if finished ~= '' then
   if at[4] then redis.call('SREM', p .. 'owned:' .. at[4], id) end

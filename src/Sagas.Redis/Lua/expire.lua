@@ -9,7 +9,11 @@ for _, id in ipairs(ids) do
     redis.call('ZREM', p .. 'status:' .. f[1], id)
     redis.call('ZREM', p .. 'definition:' .. f[1] .. ':' .. f[2], id)
     if f[3] then
-      for _, value in pairs(cjson.decode(f[3])) do redis.call('ZREM', p .. 'value:' .. value, id) end
+      for key, value in pairs(cjson.decode(f[3])) do
+        redis.call('ZREM', p .. 'value:' .. value, id)
+        local tally, field = p .. 'tally:' .. #key .. ':' .. key .. ':' .. value, f[1] .. '\n' .. f[2]
+        if redis.call('HINCRBY', tally, field, -1) <= 0 then redis.call('HDEL', tally, field) end
+      end
     end
   end
   redis.call('ZREM', p .. 'ids', id)

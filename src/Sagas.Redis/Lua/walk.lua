@@ -103,6 +103,25 @@ local function answer(done, start, id)
   return result
 end
 
+-- A tag that no saga of these statuses, and of this definition, has: there is nothing to look at, however many have the tag.
+local function tallied(key, value)
+  local tally = p .. 'tally:' .. #key .. ':' .. key .. ':' .. value
+  if definition ~= '' then
+    for status in string.gmatch(statuses, '%d') do
+      if redis.call('HEXISTS', tally, status .. '\n' .. definition) == 1 then return true end
+    end
+    return false
+  end
+  -- A field is gone when it comes down to nothing.
+  for _, field in ipairs(redis.call('HKEYS', tally)) do
+    if string.find(statuses, string.sub(field, 1, 1), 1, true) then return true end
+  end
+  return false
+end
+for _, tag in ipairs(tags) do
+  if not tallied(tag[1], tag[2]) then return answer(true) end
+end
+
 -- Few ids begin with the text: gather them all and sort.
 if text ~= '' and #sources > 0 then
   local from, to = '[' .. text, '[' .. text .. '\255'

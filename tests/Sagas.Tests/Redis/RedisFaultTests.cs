@@ -35,6 +35,30 @@ public sealed class RedisFaultTests : IAsyncDisposable
     }
 
     [Fact]
+    public async Task A_commit_whose_answer_was_lost_is_counted_once_under_its_tag()
+    {
+        var server = await ServerAsync();
+        var proxy = new CuttingProxy(server.Port);
+        _open.Add(proxy);
+        var store = await OpenAsync(proxy.Address);
+        // So that the script is known, and each commit below is sent to its end the first time.
+        await store.MustCommitAsync(TestSagas.Start("first"));
+        var eu = new SagaFilter(Tags: [KeyValuePair.Create("region", "eu")]);
+        SagaCommit start = TestSagas.Start("a", tags: ("region", "eu")), confirmed = start.Confirm(), end = confirmed.End();
+        var cuts = 0;
+        foreach (var commit in new[] { start, confirmed, end })
+        {
+            // A commit while the connection is known to be down is not repeated.
+            await Eventually.TrueAsync(() => store.Health.Level == StoreLevel.Good);
+            proxy.CutNextAnswer();
+            (await store.CommitAsync(commit)).ShouldBe(CommitOutcome.Committed);
+            proxy.Cuts.ShouldBe(++cuts);
+            (await store.CountAsync(eu, default)).ShouldBe([KeyValuePair.Create(commit.State.Status, 1L)]);
+        }
+        (await store.CountAsync(eu with { Definition = "trip" }, default)).ShouldBe([KeyValuePair.Create(SagaStatus.Completed, 1L)]);
+    }
+
+    [Fact]
     public async Task A_server_that_has_forgotten_the_scripts_gets_them_again()
     {
         var server = await ServerAsync();
@@ -168,6 +192,15 @@ public sealed class RedisFaultTests : IAsyncDisposable
         await OpenAsync(server.Address);
         (await Should.ThrowAsync<InvalidOperationException>(() => OpenAsync(server.Address, options => options.Partitions = 8))).Message
             .ShouldContain("Sagas:Redis:Partitions is 8, but the sagas under 'sagas' are spread over 16");
+    }
+
+    [Fact]
+    public async Task Sagas_that_another_version_laid_out_are_refused()
+    {
+        var server = await ServerAsync();
+        server.Cli("hset", "{sagas:nodes}:layout", "partitions", "16", "format", "1");
+        (await Should.ThrowAsync<InvalidOperationException>(() => OpenAsync(server.Address))).Message
+            .ShouldBe("The sagas under 'sagas' are stored in format 1; this program knows format 2. Run the version that wrote them, or use another Sagas:Redis:Prefix.");
     }
 
     [Theory]
