@@ -129,7 +129,8 @@ internal sealed class RedisLink : IAsyncDisposable
         }
     }
 
-    public static bool IsTrouble(Exception e) => e is RedisException or TimeoutException or ObjectDisposedException;
+    /// <summary>Whether Redis or the way to it is to blame. The client throws a NullReferenceException of its own when a connection is cut under a write.</summary>
+    public static bool IsTrouble(Exception e) => e is RedisException or TimeoutException or ObjectDisposedException or NullReferenceException;
 
     /// <summary>Notes that something went wrong: from now on the store counts as down, until a probe succeeds.</summary>
     public StoreUnavailableException Troubled(Exception e)

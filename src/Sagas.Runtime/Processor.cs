@@ -164,9 +164,9 @@ internal sealed class Processor
         {
             return await LoadAsync(mail).ConfigureAwait(false);
         }
-        catch (StoreUnavailableException e)
+        catch (Exception e)
         {
-            Unanswered(mail, e);
+            Unanswered(mail, Unread(mail.Id, e));
             if (live is not null) CallAt(live, _engine.Now + EngineParts.StoreRetryDelay);
             return null;
         }
@@ -390,6 +390,7 @@ internal sealed class Processor
     private async Task DecideAgainAsync(Live live)
     {
         Telemetry.Conflicts.Add(1);
+        if (live.Durable is { } durable) live.Reset(durable);
         live.Doubtful = true;
         var mail = live.Batch.ToArray();
         live.LeaveBatch();
@@ -408,10 +409,18 @@ internal sealed class Processor
             live.Fresh = true;
             if (stored?.Version != live.Durable!.Version) await DecideAgainAsync(live).ConfigureAwait(false);
         }
-        catch (StoreUnavailableException e)
+        catch (Exception e)
         {
-            Doubt(live, e);
+            Doubt(live, Unread(live.State.Id, e));
         }
+    }
+
+    /// <summary>Whatever a store throws concerns the saga that was asked for: the others go on.</summary>
+    private StoreUnavailableException Unread(SagaId id, Exception why)
+    {
+        if (why is StoreUnavailableException unavailable) return unavailable;
+        _engine.Log.Unreadable(why, id);
+        return new StoreUnavailableException($"Saga '{id}' cannot be read: {why.Message}", why);
     }
 
     private void Doubt(Live live, StoreUnavailableException why)

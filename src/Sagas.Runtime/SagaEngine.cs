@@ -499,6 +499,8 @@ public sealed class SagaEngine : IHostedLifecycleService
         catch (Exception e)
         {
             _parts.Log.WorkerStopped(e);
+            // Half a node is worse than none: as long as it renews its lease nobody takes over what lies with that worker.
+            if (_nodes is not null) await _nodes.LeaveAsync().ConfigureAwait(false);
             throw;
         }
     }

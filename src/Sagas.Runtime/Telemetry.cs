@@ -69,8 +69,11 @@ internal static partial class Log
     [LoggerMessage(7, LogLevel.Warning, "Saga {Saga} of {Definition} is stuck at {Step}: {Reason}")]
     public static partial void SagaStuck(this ILogger log, SagaId saga, string definition, string step, string reason);
 
-    [LoggerMessage(8, LogLevel.Critical, "A worker of the engine has stopped. Restart this node; nothing acknowledged is lost.")]
+    [LoggerMessage(8, LogLevel.Critical, "A worker of the engine has stopped. Restart this node; nothing acknowledged is lost, and nodes that share its store take over its sagas.")]
     public static partial void WorkerStopped(this ILogger log, Exception why);
+
+    [LoggerMessage(36, LogLevel.Error, "Saga {Saga} cannot be read from the store. It is tried again; the others go on.")]
+    public static partial void Unreadable(this ILogger log, Exception why, SagaId saga);
 
     [LoggerMessage(18, LogLevel.Error, "Saga {Saga} of {Definition} cannot be stored: nothing of what was decided is done. It is tried again; the others go on.")]
     public static partial void Unstorable(this ILogger log, Exception why, SagaId saga, string definition);

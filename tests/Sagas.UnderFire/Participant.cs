@@ -207,7 +207,7 @@ internal sealed class FileLog(string path) : ILoggerProvider, ILogger
 
     public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
     {
-        lock (_file) _file.WriteLine($"{DateTime.UtcNow:HH:mm:ss.fff} {logLevel} {formatter(state, exception)} {exception?.GetType().Name}: {exception?.Message}");
+        lock (_file) _file.WriteLine($"{DateTime.UtcNow:HH:mm:ss.fff} {logLevel} {formatter(state, exception)} {(logLevel < LogLevel.Critical ? $"{exception?.GetType().Name}: {exception?.Message}" : $"{exception}")}");
     }
 
     public void Dispose() => _file.Dispose();

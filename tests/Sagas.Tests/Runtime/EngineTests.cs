@@ -345,6 +345,15 @@ public class EngineTests
 
     /// <summary>Moves the clock on, a little at a time, until a command has been sent.</summary>
     [Fact]
+    public async Task A_saga_that_the_store_cannot_read_is_nobody_elses_trouble()
+    {
+        await using var stage = await Stage.OpenAsync(configure: o => o.Workers = 1);
+        stage.Store.Unreadable = new SagaId("odd");
+        (await Should.ThrowAsync<StoreUnavailableException>(stage.Engine.RequestAsync(new SagaId("odd"), new SagaEvent.RetryRequested("why", "ann")).AsTask())).Message.ShouldContain("no saga");
+        (await stage.StartAsync("row", "r1")).Outcome.ShouldBe(StartOutcome.Started);
+    }
+
+    [Fact]
     public async Task An_operation_with_more_errors_than_the_store_takes_ends_with_the_first_of_them()
     {
         await using var stage = await Stage.OpenAsync();

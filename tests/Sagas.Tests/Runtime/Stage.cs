@@ -105,6 +105,9 @@ internal sealed class StubbornStore(ISagaStore inner) : DelegatingSagaStore(inne
     /// <summary>How many commits failed without being done.</summary>
     public int Failed { get; private set; }
 
+    /// <summary>A saga of which it can say nothing.</summary>
+    public SagaId? Unreadable { get; set; }
+
     /// <summary>It takes an operation with so many errors; more are too large for it.</summary>
     public int MostErrors { get; set; } = int.MaxValue;
 
@@ -150,6 +153,9 @@ internal sealed class StubbornStore(ISagaStore inner) : DelegatingSagaStore(inne
         }
         return outcomes;
     }
+
+    public override ValueTask<SagaState?> FindAsync(SagaId id, CancellationToken cancel) =>
+        id == Unreadable ? throw new InvalidDataException("These bytes are no saga.") : base.FindAsync(id, cancel);
 
     public override ValueTask<bool> SaveOperationAsync(Operation operation, CancellationToken cancel) =>
         operation.Errors.Length > MostErrors ? throw new ArgumentException("The operation is too large.") : base.SaveOperationAsync(operation, cancel);
