@@ -129,7 +129,10 @@ internal sealed class RedisLink : IAsyncDisposable
         }
     }
 
-    /// <summary>Whether Redis or the way to it is to blame. The client throws a NullReferenceException of its own when a connection is cut under a write.</summary>
+    /// <summary>
+    /// Whether Redis or the way to it is to blame. The client may throw a NullReferenceException of its own while a connection is lost and made again
+    /// (https://github.com/StackExchange/StackExchange.Redis/issues/962).
+    /// </summary>
     public static bool IsTrouble(Exception e) => e is RedisException or TimeoutException or ObjectDisposedException or NullReferenceException;
 
     /// <summary>Notes that something went wrong: from now on the store counts as down, until a probe succeeds.</summary>
