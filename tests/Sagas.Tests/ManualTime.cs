@@ -7,8 +7,12 @@ internal sealed class ManualTime : TimeProvider
     private readonly List<ManualTimer> _timers = [];
     private DateTimeOffset _now = new(2026, 11, 21, 12, 0, 0, TimeSpan.Zero);
 
+    /// <summary>What asking for the time throws; null: it is told.</summary>
+    public Exception? Fault { get; set; }
+
     public override DateTimeOffset GetUtcNow()
     {
+        if (Fault is { } fault) throw fault;
         lock (_lock) return _now;
     }
 

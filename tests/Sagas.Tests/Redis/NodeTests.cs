@@ -134,6 +134,21 @@ public sealed class NodeTests : IAsyncDisposable
     }
 
     [Fact]
+    public async Task A_node_that_has_lost_a_worker_hands_its_sagas_over_instead_of_keeping_them_to_itself()
+    {
+        var (a, b) = (await NodeAsync("a"), await NodeAsync("b"));
+        await a.StartAsync("p1");
+        var tries = await a.Bus.NextAsync(2);
+        a.Time.Fault = new InvalidOperationException("What nobody has thought of.");
+        await a.ReplyAsync(tries.Values);
+        await b.ReplyAsync((await b.Bus.NextAsync(2)).Values);
+        await b.ReplyAsync((await b.Bus.NextAsync(2)).Values);
+        (await b.EndOfAsync("p1")).Status.ShouldBe(SagaStatus.Completed);
+        await Eventually.TrueAsync(() => !a.Engine.IsReady);
+        a.Time.Fault = null;
+    }
+
+    [Fact]
     public async Task A_stopping_node_hands_its_sagas_over_at_once()
     {
         var (a, b) = (await NodeAsync("a"), await NodeAsync("b"));
