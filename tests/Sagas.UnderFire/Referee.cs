@@ -55,8 +55,19 @@ public sealed class Referee : IAsyncDisposable
         try
         {
             await referee.SetUpAsync(seed, cancel);
-            await referee.FireAsync(time, cancel);
-            await referee.MakePeaceAsync(cancel);
+            // Until everything has ended: who killed itself at the last moment is needed to end what it had begun.
+            using var over = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+            var supervision = referee.SuperviseAsync(over.Token);
+            try
+            {
+                await referee.FireAsync(time, supervision, cancel);
+                await referee.MakePeaceAsync(cancel);
+            }
+            finally
+            {
+                await over.CancelAsync();
+                await supervision;
+            }
             return isGood = await referee.JudgeAsync(cancel);
         }
         finally
@@ -218,15 +229,15 @@ public sealed class Referee : IAsyncDisposable
 
     // ── Harm ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    private async Task FireAsync(TimeSpan time, CancellationToken cancel)
+    private async Task FireAsync(TimeSpan time, Task supervision, CancellationToken cancel)
     {
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancel);
         var began = Stopwatch.GetTimestamp();
-        Task[] lanes = [LaneAsync(NodeHarm()), LaneAsync(ServerHarm()), LaneAsync(ParticipantHarm()), SuperviseAsync(stop.Token), StartOrdersAsync(stop.Token)];
+        Task[] lanes = [LaneAsync(NodeHarm()), LaneAsync(ServerHarm()), LaneAsync(ParticipantHarm()), StartOrdersAsync(stop.Token)];
         var told = TimeSpan.Zero;
         while (true)
         {
-            await Task.WhenAny(Task.Delay(1000, cancel), Task.WhenAny(lanes));
+            await Task.WhenAny([Task.Delay(1000, cancel), supervision, .. lanes]);
             cancel.ThrowIfCancellationRequested();
             var elapsed = Stopwatch.GetElapsedTime(began);
             TakeTallies();
@@ -236,11 +247,11 @@ public sealed class Referee : IAsyncDisposable
                 _print(string.Create(CultureInfo.InvariantCulture,
                     $"{elapsed.TotalSeconds,4:0} s  {_orderNumber} transfers, {_unacknowledged.Count} not acknowledged yet; {string.Join(", ", Enum.GetValues<Fault>().Where(fault => _score[fault] > 0 && fault < Fault.MessageDoubled).Select(fault => $"{_score[fault]} {fault}"))}"));
             }
-            if (lanes.FirstOrDefault(lane => lane.IsFaulted) is { } broken) await broken;
+            if (lanes.Append(supervision).FirstOrDefault(static task => task.IsFaulted) is { } broken) await broken;
             if (elapsed >= time && (Missing().Length == 0 || elapsed >= 2 * time + TimeSpan.FromMinutes(1))) break;
         }
         await stop.CancelAsync();
-        await Task.WhenAll(lanes).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        await Task.WhenAll(lanes);
         _print(string.Create(CultureInfo.InvariantCulture, $"{Stopwatch.GetElapsedTime(began).TotalSeconds,4:0} s  peace"));
 
         async Task LaneAsync(IEnumerable<Func<CancellationToken, Task>> harms)
@@ -271,7 +282,7 @@ public sealed class Referee : IAsyncDisposable
                 _ = order.ContinueWith(done => open.TryRemove(done, out _), TaskScheduler.Default);
             }
         }
-        finally
+        catch (OperationCanceledException) when (cancel.IsCancellationRequested)
         {
             await Task.WhenAll(open.Keys);
         }
@@ -497,17 +508,17 @@ public sealed class Referee : IAsyncDisposable
     /// <summary>Starts again what killed itself. An engine node never does.</summary>
     private async Task SuperviseAsync(CancellationToken cancel)
     {
-        while (true)
+        while (!cancel.IsCancellationRequested)
         {
             foreach (var participant in _participants.Values.Where(static participant => participant.IsDead))
             {
                 Note($"{participant.Name} has crashed");
                 await participant.KillAsync();
-                await participant.StartAsync(cancel);
+                await participant.StartAsync(CancellationToken.None);
                 Note($"{participant.Name} is back");
             }
             foreach (var node in _nodes.Values.Where(static node => node.IsDead)) throw new InvalidOperationException($"Engine node {node.Name} has ended by itself; see its log.");
-            await Task.Delay(100, cancel);
+            await Task.Delay(100, CancellationToken.None);
         }
     }
 
