@@ -477,17 +477,21 @@ public sealed class Referee : IAsyncDisposable
     private Task CutAsync(Fault fault, string who, string server, CancellationToken cancel) => WithServersAsync(isRestart: false, async () =>
     {
         var near = _proxies.Where(proxy => proxy.Name.StartsWith(who, StringComparison.Ordinal) && proxy.Name.EndsWith(server, StringComparison.Ordinal)).ToArray();
-        var proxy = near[Next(near.Length)];
-        var time = TimeSpan.FromMilliseconds(Next(1000, 5000));
-        Note($"{fault} between {proxy.Name} for {time}");
-        var hit = fault switch
+        // What held nothing back, since the process there was just starting, was no harm.
+        for (var hit = 0L; hit == 0; cancel.ThrowIfCancellationRequested())
         {
-            Fault.RedisRequestsCut or Fault.RabbitRequestsCut => await proxy.CutAsync(requests: true, answers: false, time, cancel),
-            Fault.RedisAnswersCut or Fault.RabbitAnswersCut => await proxy.CutAsync(requests: false, answers: true, time, cancel),
-            Fault.BothWaysCut => await proxy.CutAsync(requests: true, answers: true, time, cancel),
-            _ => await proxy.SlowAsync(TimeSpan.FromMilliseconds(Next(100, 500)), time, cancel),
-        };
-        if (hit > 0) _score.Hit(fault);
+            var proxy = near[Next(near.Length)];
+            var time = TimeSpan.FromMilliseconds(Next(1000, 5000));
+            Note($"{fault} between {proxy.Name} for {time}");
+            hit = fault switch
+            {
+                Fault.RedisRequestsCut or Fault.RabbitRequestsCut => await proxy.CutAsync(requests: true, answers: false, time, cancel),
+                Fault.RedisAnswersCut or Fault.RabbitAnswersCut => await proxy.CutAsync(requests: false, answers: true, time, cancel),
+                Fault.BothWaysCut => await proxy.CutAsync(requests: true, answers: true, time, cancel),
+                _ => await proxy.SlowAsync(TimeSpan.FromMilliseconds(Next(100, 500)), time, cancel),
+            };
+        }
+        _score.Hit(fault);
     }, cancel);
 
     private IEnumerable<Func<CancellationToken, Task>> ParticipantHarm()
