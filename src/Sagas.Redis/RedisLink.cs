@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Collections.Frozen;
 using System.Net;
 using System.Security.Cryptography;
@@ -46,6 +47,7 @@ internal sealed class RedisLink : IAsyncDisposable
     private readonly TimeProvider _time;
     private readonly ILogger _log;
     private readonly CancellationTokenSource _stop = new();
+    private readonly ConcurrentDictionary<string, bool> _lost = new();   // servers
     private ConnectionMultiplexer? _connection;
     private Task _watching = Task.CompletedTask;
     private volatile string? _trouble;
@@ -72,8 +74,15 @@ internal sealed class RedisLink : IAsyncDisposable
         var began = TimeProvider.System.GetTimestamp();
         var settings = _options.Parse();
         _connection = await ConnectionMultiplexer.ConnectAsync(settings).ConfigureAwait(false);
-        _connection.ConnectionFailed += (_, failure) => Log.ConnectionLost(_log, Name(failure.EndPoint), failure.FailureType.ToString());
-        _connection.ConnectionRestored += (_, failure) => Log.ConnectionRestored(_log, Name(failure.EndPoint));
+        // There are two to each server, and one that is loading lets go of them with every question: what is said once is enough.
+        _connection.ConnectionFailed += (_, failure) =>
+        {
+            if (failure.FailureType != ConnectionFailureType.Loading && _lost.TryAdd(Name(failure.EndPoint), true)) Log.ConnectionLost(_log, Name(failure.EndPoint), failure.FailureType.ToString());
+        };
+        _connection.ConnectionRestored += (_, failure) =>
+        {
+            if (_lost.TryRemove(Name(failure.EndPoint), out var _)) Log.ConnectionRestored(_log, Name(failure.EndPoint));
+        };
         while (await ProbeAsync().ConfigureAwait(false) is { } trouble)
         {
             if (TimeProvider.System.GetElapsedTime(began) >= _options.ConnectTimeout)
@@ -154,7 +163,7 @@ internal sealed class RedisLink : IAsyncDisposable
 
     private string Describe(Exception e)
     {
-        var word = e is RedisServerException ? e.Message.Split(' ')[0] : "";
+        var word = e is RedisServerException ? e.Message.Split(' ')[0] : IsLoading(e) || IsLoading(e.InnerException) ? "LOADING" : "";
         return word switch
         {
             "LOADING" => "Redis reads its data from disk after a start. It takes commits when it has done so.",
@@ -169,6 +178,8 @@ internal sealed class RedisLink : IAsyncDisposable
             _ => $"Redis answers: {_options.Scrub(e.Message)}",
         };
     }
+
+    private static bool IsLoading(Exception? e) => e is RedisConnectionException { FailureType: ConnectionFailureType.Loading };
 
     /// <summary>Asks every server who is who. At most once a second.</summary>
     private void Reconfigure()
@@ -192,10 +203,10 @@ internal sealed class RedisLink : IAsyncDisposable
             {
                 return;
             }
-            if (_trouble is not null && await ProbeAsync().ConfigureAwait(false) is null)
+            if (_trouble is not null)
             {
-                _trouble = null;
-                Log.Up(_log);
+                _trouble = await ProbeAsync().ConfigureAwait(false);
+                if (_trouble is null) Log.Up(_log);
             }
             if (turn % CheckEvery == 0 && _trouble is null) await CheckAsync(starting: false).ConfigureAwait(false);
         }

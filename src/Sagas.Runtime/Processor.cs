@@ -26,6 +26,7 @@ internal sealed class Processor
     private readonly List<RecoveredMail> _adopted = [];
     private readonly Queue<(Live Live, DateTimeOffset Until)> _lazy = [];
     private readonly ITimer _flush;
+    private readonly Seldom _failed = new();
     private bool _flushSet;
     private volatile int _openSagas;
 
@@ -310,7 +311,7 @@ internal sealed class Processor
         }
         catch (StoreUnavailableException e)
         {
-            _engine.Log.CommitFailed(e, urgent.Count);
+            if (_failed.Says(urgent.Count, _engine.Now, out var count)) _engine.Log.CommitFailed(e, count);
             foreach (var live in urgent) Doubt(live, e);
         }
         catch (Exception) when (urgent.Count > 1)

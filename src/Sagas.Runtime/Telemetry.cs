@@ -27,6 +27,24 @@ internal static class Telemetry
     public static readonly Counter<long> Parked = Meter.CreateCounter<long>("sagas.parked", "{saga}", "Sagas parked because a decision broke an invariant.");
 }
 
+/// <summary>Of what goes wrong many times a second while something is away, says it at once and then once a second, with how often.</summary>
+internal sealed class Seldom
+{
+    private static readonly TimeSpan Every = TimeSpan.FromSeconds(1);
+    private DateTimeOffset _next = DateTimeOffset.MinValue;
+    private int _count;
+
+    /// <summary>Whether it is said now, and how often it happened since it was said last.</summary>
+    public bool Says(int more, DateTimeOffset now, out int count)
+    {
+        count = _count += more;
+        // Also when the clock was set back.
+        if (now < _next && now >= _next - Every) return false;
+        (_next, _count) = (now + Every, 0);
+        return true;
+    }
+}
+
 /// <summary>Every log message of the engine.</summary>
 internal static partial class Log
 {
@@ -48,7 +66,7 @@ internal static partial class Log
     [LoggerMessage(22, LogLevel.Warning, "The store does not say which operations run; it is asked again in a few seconds.")]
     public static partial void OperationsUnread(this ILogger log, Exception why);
 
-    [LoggerMessage(3, LogLevel.Error, "{Count} commits failed; what they decided is not acknowledged, and is asked again once the store answers.")]
+    [LoggerMessage(3, LogLevel.Error, "{Count} commits failed since this was said last; what they decided is not acknowledged, and is asked again once the store answers.")]
     public static partial void CommitFailed(this ILogger log, Exception why, int count);
 
     [LoggerMessage(4, LogLevel.Error, "Saga {Saga} of {Definition} is parked: a decision went wrong. It is paused as it was; the others go on. Please report this.")]

@@ -87,6 +87,31 @@ public sealed class RedisFaultTests : IAsyncDisposable
     }
 
     [Fact]
+    public async Task A_server_that_still_reads_its_data_takes_no_commits_and_that_is_said_once()
+    {
+        var server = await ServerAsync();
+        var log = new ListLog();
+        var store = await OpenAsync(server.Address, log: log);
+        var start = await store.MustCommitAsync(TestSagas.Start("a"));
+        server.Cli("eval", "for i = 1, 20000 do redis.call('SET', 'other:' .. i, i) end", "0");
+        await server.KillAsync();
+        await server.BeginSlowlyAsync();
+        await Eventually.TrueAsync(async () =>
+        {
+            await Should.ThrowAsync<StoreUnavailableException>(async () => await store.CommitAsync(start.Next()));
+            return store.Health.Detail!.Contains("reads its data from disk", StringComparison.Ordinal);
+        });
+        store.Health.Level.ShouldBe(StoreLevel.Down);
+        await Eventually.TrueAsync(() => store.Health.Level == StoreLevel.Good);
+        await store.MustCommitAsync(start.Next());
+        lock (log.Lines)
+        {
+            foreach (var said in new[] { "is lost", "cannot be used", "is back", "can be used again" })
+                log.Lines.Count(line => line.Contains(said, StringComparison.Ordinal)).ShouldBe(1, string.Join('\n', log.Lines));
+        }
+    }
+
+    [Fact]
     public async Task A_primary_that_became_a_replica_takes_no_commits()
     {
         var server = await ServerAsync();
