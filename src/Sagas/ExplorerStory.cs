@@ -69,7 +69,7 @@ internal sealed class ExplorerStory(ExplorerWorld world)
             case Deed.Pause: Happen("pause", new SagaEvent.PauseRequested("explored", "operator"), "operator", null); break;
             case Deed.Resume: Happen("resume", new SagaEvent.ResumeRequested("explored", "operator"), "operator", null); break;
             case Deed.ActAndDie:
-                var what = world.EventFor(_memory, world.EventOf(detail, _order))!;
+                var what = world.Decisions.EventFor(_memory, world.Decisions.Moved(detail, _order))!;
                 Happen(what switch { SagaEvent.AttemptTimedOut => $"{step.Name} times out", SagaEvent.RetryDue => $"{step.Name} is due", SagaEvent.SagaTimedOut => "saga times out", _ => "cancel" },
                     what is SagaEvent.AttemptTimedOut ? Timer(step, true) : what is SagaEvent.RetryDue ? Timer(step, false) : what, "engine", step, commit: true);
                 Die("the node dies after this commit, and nothing of it was sent");
@@ -89,7 +89,7 @@ internal sealed class ExplorerStory(ExplorerWorld world)
 
     private SagaEvent EventOf(int memory, int s, int reply)
     {
-        var happened = (SagaEvent.Replied)world.EventFor(world.StateOf(memory), ExplorerWorld.EventOf(s, reply))!;
+        var happened = (SagaEvent.Replied)world.Decisions.EventFor(world.Decisions.State(memory), ExplorerDecisions.Hears(s, reply))!;
         var attempt = Math.Max(_memory.Steps[_order[s]].Attempt, 1);
         return happened with { Step = world.Saga.Steps[_order[s]].Name, Attempt = reply == Cell.ForwardRefusedOld ? attempt - 1 : attempt };
     }

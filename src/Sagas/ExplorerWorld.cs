@@ -1,5 +1,4 @@
 using System.Collections.Immutable;
-using System.Text;
 
 namespace Sagas;
 
@@ -22,72 +21,18 @@ internal enum Deed
 /// <summary>What a participant does with a command that reaches its handler.</summary>
 internal enum Handling { Ok, Refuse, FailBefore, FailAfter, Busy }
 
-/// <summary>A decision in the making, remembered: the same state and event always give the same.</summary>
-internal sealed record Consequence(int Next, bool Urgent, ImmutableArray<(int Step, Phase Phase, bool Probe)> Sends);
-
-/// <summary>One state of the world, unpacked.</summary>
-internal struct Explored
-{
-    /// <summary>The state in the owner's memory, in the store, and in a node's memory that was taken over from (0: there is none).</summary>
-    public int Memory, Stored, Stale;
-    /// <summary>The node that was taken over from has read the store since.</summary>
-    public bool StaleIsFresh;
-    public int Crashes, Duplicates, Drops, Takeovers, Pauses;
-    public uint[] Steps;
-
-    public readonly void CopyTo(ref Explored other)
-    {
-        Steps.CopyTo(other.Steps, 0);
-        var steps = other.Steps;
-        other = this;
-        other.Steps = steps;
-    }
-}
-
-/// <summary>A step's participant and the messages to and from it, in 32 bits.</summary>
-internal static class Cell
-{
-    public const uint RowMask = 3, RowNone = 0, RowStarted = 1, RowOk = 2, RowRefused = 3;
-    public const uint InDoubt = 1 << 2;
-    public const int SecondShift = 3, EffectShift = 6;
-    public const uint SecondMask = 7u << SecondShift, EffectMask = 3u << EffectShift;
-    public const uint NoSecond = 0, ConfirmBegun = 1u << SecondShift, Confirmed = 2u << SecondShift, UndoBegun = 3u << SecondShift, Undone = 4u << SecondShift, Fence = 5u << SecondShift;
-
-    // Commands: of the attempt in flight, or an earlier one's (at most one earlier copy is told from none).
-    public const int ForwardNow = 8, ForwardOld = 9, ConfirmNow = 10, ConfirmOld = 11, UndoNow = 12, UndoOld = 13, ProbeNow = 14, ProbeOld = 15;
-    public const int FirstReply = 16, ForwardOk = 16, ForwardRefusedNow = 17, ForwardRefusedOld = 18, ForwardError = 19, ForwardBusy = 20,
-        ConfirmOk = 21, ConfirmError = 22, UndoOk = 23, UndoError = 24, ForwardRefusedInDoubt = 25, ForwardBusyInDoubt = 26, Ends = 27;
-
-    public static StepEffect Effect(uint cell) => (StepEffect)((cell & EffectMask) >> EffectShift);
-
-    public static uint With(uint cell, StepEffect effect) => (cell & ~EffectMask) | ((uint)effect << EffectShift);
-
-    public static uint Row(uint cell, uint row) => (cell & ~RowMask) | row;
-
-    public static uint Second(uint cell, uint second) => (cell & ~SecondMask) | second;
-}
-
 /// <summary>The rules of the world.</summary>
 internal sealed class ExplorerWorld
 {
-    private static readonly DateTimeOffset Now = DateTimeOffset.UnixEpoch;
-    private static readonly Payload One = new("1"u8.ToArray());
     private readonly SagaDefinition _saga;
     private readonly ExplorerBounds _bounds;
     private readonly ImmutableArray<EffectInvariant> _invariants;
     private readonly ExplorerMutant _mutant;
-    private readonly Func<SagaDefinition, SagaState, SagaEvent, DateTimeOffset, Decision> _decide;
-    private readonly List<SagaState> _states = [null!];
-    private readonly List<Consequence?[]> _consequences = [null!];
-    private readonly List<string?> _broken = [null];
-    private readonly Dictionary<string, int> _ids = [];
     private readonly Dictionary<ulong, string?> _effects = [];
-    // A mark for each step of each state: equal marks, equal steps.
-    private readonly List<int[]> _marks = [[]];
     private readonly ImmutableArray<ImmutableArray<int>> _twins;
     private readonly Dictionary<ulong, List<int>> _arranged = [];
     private readonly uint[] _cells;
-    private readonly int _n, _events;
+    private readonly int _n;
     private Explored _next;
 
     public ExplorerWorld(SagaDefinition saga, ExplorerBounds bounds, ImmutableArray<EffectInvariant> invariants, ExplorerMutant mutant,
@@ -96,13 +41,12 @@ internal sealed class ExplorerWorld
         // Data has no say in what the engine does: the mappings are left out, and every result is 1.
         _saga = new SagaDefinition(saga.Name, saga.Version, [.. saga.Steps.Select(step => step with
         {
-            Map = static _ => One,
-            Compensation = step.Compensation is { } made ? made with { Map = static (_, _) => One } : null,
+            Map = static _ => ExplorerDecisions.One,
+            Compensation = step.Compensation is { } made ? made with { Map = static (_, _) => ExplorerDecisions.One } : null,
             Retry = step.Retry with { Attempts = Math.Min(step.Retry.Attempts, bounds.Attempts) },
         })], saga.Timeout, null) { StuckAfter = 2 };
-        (_bounds, _invariants, _mutant, _decide) = (bounds, invariants, mutant, decide ?? Decider.Decide);
+        (_bounds, _invariants, _mutant, Decisions) = (bounds, invariants, mutant, new ExplorerDecisions(_saga, decide ?? Decider.Decide));
         _n = saga.Steps.Length;
-        _events = _n * EventsPerStep + 6;
         _twins = Twins();
         Order = [.. Enumerable.Range(0, _n)];
         _next.Steps = new uint[_n];
@@ -116,9 +60,9 @@ internal sealed class ExplorerWorld
     public string? Broken { get; private set; }
 
     /// <summary>Whether the saga has ended, for all to see.</summary>
-    public bool Ended(in Explored world) => _states[world.Stored].Ended;
+    public bool Ended(in Explored world) => Decisions.State(world.Stored).Ended;
 
-    public SagaState StateOf(int id) => _states[id];
+    public ExplorerDecisions Decisions { get; }
 
     public SagaDefinition Saga => _saga;
 
@@ -126,11 +70,10 @@ internal sealed class ExplorerWorld
 
     public void Start()
     {
-        var decision = Decider.Start(_saga, new SagaState { Id = new SagaId("explored"), Definition = "", DefinitionVersion = 0, Input = Payload.Null }, Now);
-        var id = Intern(decision.State);
-        _next = new Explored { Memory = id, Stored = id, Steps = new uint[_n] };
-        Broken = _broken[id];
-        Dispatch(Sends(decision));
+        var start = Decisions.Start();
+        _next = new Explored { Memory = start.Next, Stored = start.Next, Steps = new uint[_n] };
+        Broken = Decisions.Broken(start.Next);
+        Dispatch(start.Sends);
         Settle();
         Arrange();
     }
@@ -140,7 +83,7 @@ internal sealed class ExplorerWorld
     /// <summary>Lets each thing happen that can, one at a time from the same world; stops when <paramref name="visit"/> says so.</summary>
     public bool Each(in Explored world, bool isStart, Func<Deed, int, int, bool> visit)
     {
-        var memory = _states[world.Memory];
+        var memory = Decisions.State(world.Memory);
         if (isStart && _bounds.Crashes > 0 && Do(world, Deed.StartAndDie, 0, 0, visit)) return true;
         for (var s = 0; s < _n; s++)
         {
@@ -167,7 +110,7 @@ internal sealed class ExplorerWorld
             if (!memory.Ended && !memory.Paused && memory.Steps[s] is { Due: not null } now)
             {
                 if (now.InFlight ? _bounds.Retries && Do(world, Deed.TimeOut, s, 0, visit) : Do(world, Deed.RetryDue, s, 0, visit)) return true;
-                if (world.Crashes < _bounds.Crashes && (_bounds.Retries || !now.InFlight) && Do(world, Deed.ActAndDie, s, s * EventsPerStep + (now.InFlight ? TimedOutEvent : DueEvent), visit)) return true;
+                if (world.Crashes < _bounds.Crashes && (_bounds.Retries || !now.InFlight) && Do(world, Deed.ActAndDie, s, ExplorerDecisions.Timer(s, now.InFlight), visit)) return true;
             }
         }
         if (world.Memory != world.Stored && Do(world, Deed.Flush, 0, 0, visit)) return true;
@@ -175,12 +118,12 @@ internal sealed class ExplorerWorld
         if (memory is { Ended: false, Paused: false, Course: SagaStatus.Running, Deadline: not null })
         {
             if (Do(world, Deed.SagaTimeOut, 0, 0, visit)) return true;
-            if (mayDie && Do(world, Deed.ActAndDie, 0, _n * EventsPerStep, visit)) return true;
+            if (mayDie && Do(world, Deed.ActAndDie, 0, Decisions.TimedOut, visit)) return true;
         }
         if (!memory.Ended && _bounds.Cancel)
         {
             if (Do(world, Deed.Cancel, 0, 0, visit)) return true;
-            if (mayDie && Do(world, Deed.ActAndDie, 0, _n * EventsPerStep + 1, visit)) return true;
+            if (mayDie && Do(world, Deed.ActAndDie, 0, Decisions.Cancel, visit)) return true;
         }
         if (memory is { Ended: false, Paused: false } && world.Pauses < _bounds.Pauses && Do(world, Deed.Pause, 0, 0, visit)) return true;
         if (memory is { Ended: false, Paused: true } && Do(world, Deed.Resume, 0, 0, visit)) return true;
@@ -189,7 +132,7 @@ internal sealed class ExplorerWorld
         if (world.Takeovers < _bounds.Takeovers && Do(world, Deed.TakeOver, 0, 0, visit)) return true;
         if (world.Stale == 0) return false;
         if (world.Stale != world.Stored && Do(world, Deed.StaleFlush, 0, 0, visit)) return true;
-        var stale = _states[world.Stale];
+        var stale = Decisions.State(world.Stale);
         if (stale.Ended || stale.Paused) return false;
         for (var s = 0; s < _n; s++)
             if (stale.Steps[s] is { Due: not null } now && (_bounds.Retries || !now.InFlight) && Do(world, Deed.StaleTimer, s, 0, visit)) return true;
@@ -205,22 +148,22 @@ internal sealed class ExplorerWorld
         Broken = null;
         switch (deed)
         {
-            case Deed.Hear: Take(s, detail); Happen(EventOf(s, detail)); break;
-            case Deed.HearTwice: _next.Duplicates++; Happen(EventOf(s, detail)); break;
+            case Deed.Hear: Take(s, detail); Happen(ExplorerDecisions.Hears(s, detail)); break;
+            case Deed.HearTwice: _next.Duplicates++; Happen(ExplorerDecisions.Hears(s, detail)); break;
             case Deed.LoseReply: _next.Drops++; Take(s, detail); break;
             case Deed.HearAndDie:
                 Take(s, detail);
-                if (!CommitAndDie(EventOf(s, detail))) return false;
+                if (!CommitAndDie(ExplorerDecisions.Hears(s, detail))) return false;
                 break;
             case Deed.Deliver: Take(s, detail >> 4); Handle(s, detail >> 4, (Handling)(detail & 15)); break;
             case Deed.DeliverTwice: _next.Duplicates++; Handle(s, detail >> 4, (Handling)(detail & 15)); break;
             case Deed.LoseCommand: _next.Drops++; Take(s, detail); break;
-            case Deed.TimeOut: Happen(s * EventsPerStep + TimedOutEvent); break;
-            case Deed.RetryDue: Happen(s * EventsPerStep + DueEvent); break;
-            case Deed.SagaTimeOut: Happen(_n * EventsPerStep); break;
-            case Deed.Cancel: Happen(_n * EventsPerStep + 1); break;
-            case Deed.Pause: _next.Pauses++; Happen(_n * EventsPerStep + 3); break;
-            case Deed.Resume: Happen(_n * EventsPerStep + 4); break;
+            case Deed.TimeOut: Happen(ExplorerDecisions.Timer(s, inFlight: true)); break;
+            case Deed.RetryDue: Happen(ExplorerDecisions.Timer(s, inFlight: false)); break;
+            case Deed.SagaTimeOut: Happen(Decisions.TimedOut); break;
+            case Deed.Cancel: Happen(Decisions.Cancel); break;
+            case Deed.Pause: _next.Pauses++; Happen(Decisions.Pause); break;
+            case Deed.Resume: Happen(Decisions.Resume); break;
             case Deed.ActAndDie:
                 if (!CommitAndDie(detail)) return false;
                 break;
@@ -236,15 +179,15 @@ internal sealed class ExplorerWorld
                 (_next.Stale, _next.StaleIsFresh) = (_next.Memory, false);
                 Recover();
                 break;
-            case Deed.StaleHear: Take(s, detail); StaleHappen(EventOf(s, detail)); break;
-            case Deed.StaleTimer: StaleHappen(s * EventsPerStep + (_states[_next.Stale].Steps[s].InFlight ? TimedOutEvent : DueEvent)); break;
+            case Deed.StaleHear: Take(s, detail); StaleHappen(ExplorerDecisions.Hears(s, detail)); break;
+            case Deed.StaleTimer: StaleHappen(ExplorerDecisions.Timer(s, Decisions.State(_next.Stale).Steps[s].InFlight)); break;
             case Deed.StaleFlush:
                 if (_next.StaleIsFresh) Swap(_next.Stale);
                 else (_next.Stale, _next.StaleIsFresh) = (_next.Stored, true);
                 break;
         }
         if (_next.Stale != 0 && Ended(_next)) (_next.Stale, _next.StaleIsFresh) = (0, false);
-        Broken ??= _broken[_next.Stored] ?? BrokenEffects();
+        Broken ??= Decisions.Broken(_next.Stored) ?? BrokenEffects();
         Settle();
         Arrange();
         return visit(deed, s, detail);
@@ -259,7 +202,7 @@ internal sealed class ExplorerWorld
     /// <summary>The owner decides; what must not be lost is committed before anything is sent.</summary>
     private void Happen(int what)
     {
-        var then = Consider(_next.Memory, what);
+        var then = Decisions.Of(_next.Memory, what);
         if (!then.Urgent)
         {
             _next.Memory = then.Next;
@@ -278,7 +221,7 @@ internal sealed class ExplorerWorld
     /// <summary>The commit happened, and then the node was gone before anything was sent; or, with the mutant, the other way round. False: there was nothing to commit.</summary>
     private bool CommitAndDie(int what)
     {
-        var then = Consider(_next.Memory, what);
+        var then = Decisions.Of(_next.Memory, what);
         if (!then.Urgent) return false;
         _next.Crashes++;
         if (_mutant == ExplorerMutant.DispatchBeforeCommit) Dispatch(then.Sends);
@@ -291,12 +234,12 @@ internal sealed class ExplorerWorld
     {
         _next.Memory = _next.Stored;
         if (_mutant == ExplorerMutant.ForgetInFlight) return;
-        Happen(_n * EventsPerStep + 2);
+        Happen(Decisions.Recovered);
     }
 
     private void StaleHappen(int what)
     {
-        var then = Consider(_next.Stale, what);
+        var then = Decisions.Of(_next.Stale, what);
         if (_next.StaleIsFresh || _mutant == ExplorerMutant.NoVersionCheck)
         {
             if (then.Urgent)
@@ -314,7 +257,7 @@ internal sealed class ExplorerWorld
         }
         // The store has another version: nothing was written and nothing is sent. Decided again on what is stored.
         (_next.Stale, _next.StaleIsFresh) = (_next.Stored, true);
-        then = Consider(_next.Stored, what);
+        then = Decisions.Of(_next.Stored, what);
         if (!then.Urgent) _next.Stale = then.Next;
         else
         {
@@ -522,8 +465,8 @@ internal sealed class ExplorerWorld
     /// </summary>
     private void Settle()
     {
-        var (memory, stored) = (_states[_next.Memory], _states[_next.Stored]);
-        var stale = _next.Stale == 0 ? null : _states[_next.Stale];
+        var (memory, stored) = (Decisions.State(_next.Memory), Decisions.State(_next.Stored));
+        var stale = _next.Stale == 0 ? null : Decisions.State(_next.Stale);
         for (var s = 0; s < _n; s++)
         {
             var cell = _next.Steps[s];
@@ -619,7 +562,7 @@ internal sealed class ExplorerWorld
         if (_next.Memory != _next.Stored && Compare(_next.Stored) is not 0 and var stored) return stored;
         return _next.Stale == 0 ? 0 : Compare(_next.Stale);
 
-        int Compare(int state) => _marks[state][one].CompareTo(_marks[state][other]);
+        int Compare(int state) => Decisions.Mark(state, one).CompareTo(Decisions.Mark(state, other));
     }
 
     private int Arranged(List<int> known, int state)
@@ -627,8 +570,8 @@ internal sealed class ExplorerWorld
         while (known.Count <= state) known.Add(0);
         if (known[state] == 0)
         {
-            var arranged = Intern(_states[state] with { Steps = [.. Order.Select(place => _states[state].Steps[place])] });
-            known[state] = arranged;
+            var before = Decisions.State(state);
+            known[state] = Decisions.Number(before with { Steps = [.. Order.Select(place => before.Steps[place])] });
         }
         return known[state];
     }
@@ -682,7 +625,7 @@ internal sealed class ExplorerWorld
     /// <summary>What the effects break, now or because the saga has ended. Remembered: there are few.</summary>
     private string? BrokenEffects()
     {
-        var course = _states[_next.Stored].Course;
+        var course = Decisions.State(_next.Stored).Course;
         if (course is SagaStatus.Running && _invariants.IsEmpty) return null;
         ulong key = (ulong)course;
         if (_n <= 28)
@@ -709,109 +652,6 @@ internal sealed class ExplorerWorld
         foreach (var invariant in _invariants)
             if (!invariant.Holds(name => Cell.Effect(steps[(_saga.Find(name) ?? throw new ArgumentException($"Saga '{_saga.Name}' has no step '{name}'.")).Index])))
                 return invariant.Name;
-        return null;
-    }
-
-    // ── Decisions, remembered ───────────────────────────────────────────────────────────────────────────────────────────
-
-    private const int TimedOutEvent = Cell.Ends - Cell.FirstReply, DueEvent = TimedOutEvent + 1, EventsPerStep = DueEvent + 1;
-
-    public static int EventOf(int s, int reply) => s * EventsPerStep + (reply - Cell.FirstReply);
-
-    /// <summary>The same event, for the step that stands in the place of its own.</summary>
-    public int EventOf(int what, int[] order) => what < _n * EventsPerStep ? order[what / EventsPerStep] * EventsPerStep + what % EventsPerStep : what;
-
-    private Consequence Consider(int state, int what)
-    {
-        var known = _consequences[state];
-        if (known[what] is { } one) return one;
-        var before = _states[state];
-        if (EventFor(before, what) is not { } happened) return known[what] = new Consequence(state, false, []);
-        var decision = _decide(_saga, before, happened, Now);
-        if (ReferenceEquals(decision.State, before)) return known[what] = new Consequence(state, false, []);
-        return known[what] = new Consequence(Intern(decision.State), decision.IsUrgent(before, happened), Sends(decision));
-    }
-
-    private ImmutableArray<(int, Phase, bool)> Sends(Decision decision) =>
-        [.. decision.Effects.OfType<Effect.Send>().Select(send => (_saga.Find(send.Step)!.Index, send.Phase, send.Phase == Phase.Compensate && send.Payload.IsNull))];
-
-    /// <summary>The event, or null when it can mean nothing to this state.</summary>
-    public SagaEvent? EventFor(SagaState state, int what)
-    {
-        if (what >= _n * EventsPerStep)
-            return (what - _n * EventsPerStep) switch
-            {
-                0 => new SagaEvent.SagaTimedOut(),
-                1 => new SagaEvent.CancelRequested("explored", "operator"),
-                2 => new SagaEvent.Recovered(),
-                3 => new SagaEvent.PauseRequested("explored", "operator"),
-                _ => new SagaEvent.ResumeRequested("explored", "operator"),
-            };
-        var step = _saga.Steps[what / EventsPerStep];
-        var now = state.Steps[step.Index];
-        var attempt = Math.Max(now.Attempt, 1);
-        SagaEvent.Replied Reply(Phase phase, Outcome outcome, int at) => new SagaEvent.Replied(step.Name, phase, at, outcome, outcome == Outcome.Ok && phase == step.ForwardPhase ? One : null, "explored", "explored");
-        return (what % EventsPerStep + Cell.FirstReply) switch
-        {
-            Cell.ForwardOk => Reply(step.ForwardPhase, Outcome.Ok, attempt),
-            Cell.ForwardRefusedNow => Reply(step.ForwardPhase, Outcome.Refused, attempt),
-            Cell.ForwardRefusedOld => Reply(step.ForwardPhase, Outcome.Refused, attempt - 1),
-            Cell.ForwardError => step.NoRetryOn.IsEmpty ? null : Reply(step.ForwardPhase, Outcome.Error, attempt) with { Code = step.NoRetryOn[0] },
-            Cell.ForwardBusy => Reply(step.ForwardPhase, Outcome.Busy, attempt),
-            Cell.ForwardRefusedInDoubt => Reply(step.ForwardPhase, Outcome.Refused, attempt) with { InDoubt = true },
-            Cell.ForwardBusyInDoubt => Reply(step.ForwardPhase, Outcome.Busy, attempt) with { InDoubt = true },
-            Cell.ConfirmOk => Reply(Phase.Confirm, Outcome.Ok, attempt),
-            Cell.ConfirmError => Reply(Phase.Confirm, Outcome.Error, attempt),
-            Cell.UndoOk => Reply(step.UndoPhase, Outcome.Ok, attempt),
-            Cell.UndoError => Reply(step.UndoPhase, Outcome.Error, attempt),
-            Cell.FirstReply + TimedOutEvent => now.Phase is { } phase ? new SagaEvent.AttemptTimedOut(step.Name, phase, attempt) : null,
-            _ => now.Phase is { } phase ? new SagaEvent.RetryDue(step.Name, phase, attempt) : null,
-        };
-    }
-
-    /// <summary>The number of a state, apart from times, attempt numbers and texts, which change nothing.</summary>
-    private int Intern(SagaState state)
-    {
-        var key = new StringBuilder(_n * 3 + 3);
-        key.Append((char)('A' + (int)state.Course)).Append((char)('0' + (state.Paused ? 1 : 0) + (state.Mixed ? 2 : 0) + (state.Deadline is null ? 0 : 4) + (state.CommittedAt is null ? 0 : 8)));
-        var steps = ImmutableArray.CreateBuilder<StepState>(_n);
-        var marks = new int[_n];
-        for (var s = 0; s < _n; s++)
-        {
-            var step = state.Steps[s];
-            var plain = new StepState
-            {
-                Status = step.Status, Attempt = Math.Min(step.Attempt, 1), Failures = Math.Min(step.Failures, Math.Max(_saga.StuckAfter, _saga.Steps[s].Retry.Attempts)),
-                InFlight = step.InFlight, Due = step.Due is null ? null : Now, Unknown = step.Unknown, Stuck = step.Stuck,
-                Command = step.Command is null ? null : One, Result = step.Result is null ? null : One,
-            };
-            steps.Add(plain);
-            marks[s] = plain.Attempt | (plain.InFlight ? 2 : 0) | (plain.Due is null ? 0 : 4) | (plain.Unknown ? 8 : 0) | (plain.Stuck ? 16 : 0) | (plain.Command is null ? 0 : 32)
-                | (plain.Result is null ? 0 : 64) | (int)plain.Status << 7 | plain.Failures << 11;
-            key.Append((char)(marks[s] & 0x7FF)).Append((char)('0' + plain.Failures));
-        }
-        var text = key.ToString();
-        if (_ids.TryGetValue(text, out var id)) return id;
-        id = _states.Count;
-        _ids.Add(text, id);
-        var kept = new SagaState
-        {
-            Id = state.Id, Definition = state.Definition, DefinitionVersion = state.DefinitionVersion, Input = Payload.Null, Course = state.Course, Paused = state.Paused,
-            Mixed = state.Mixed, Steps = steps.MoveToImmutable(), Deadline = state.Deadline is null ? null : Now, CommittedAt = state.CommittedAt is null ? null : Now,
-        };
-        _states.Add(kept);
-        _marks.Add(marks);
-        _consequences.Add(new Consequence?[_events]);
-        _broken.Add(Invariants.Check(_saga, kept) is { Count: > 0 } broken ? broken[0] : Stirs(kept) is { } stir ? $"P10: the saga has ended as {kept.Course}, and {stir.GetType().Name} changes it." : null);
-        return id;
-    }
-
-    /// <summary>What an ended saga does not let pass; null: nothing, as it should be.</summary>
-    private SagaEvent? Stirs(SagaState saga)
-    {
-        if (!saga.Ended) return null;
-        for (var what = 0; what < _events - 1; what++)
-            if (EventFor(saga, what) is { } happened && !ReferenceEquals(_decide(_saga, saga, happened, Now).State, saga)) return happened;
         return null;
     }
 }
