@@ -134,7 +134,7 @@ function Mermaid({ name, version }: { name: string; version: number }) {
 
 function Steps({ definition }: { definition: Definition }) {
   return (
-    <section className="card" aria-label="Steps"><header><h2>Steps</h2></header><div className="scroll"><table className="cards">
+    <section className="card" aria-label="Steps"><header><h2>Steps</h2></header><div className="scroll"><table className="cards steps">
       <thead><tr><th>Step</th><th>Comes after</th><th>Participant</th><th>Timeout</th><th>Retry</th></tr></thead>
       <tbody>{definition.steps.map(step => <tr key={step.name}><td><b>{step.name}</b></td><td>{step.after.join(', ') || <small>the start</small>}</td><td>{participantOf(step)}</td><td>{spoken(step.timeout)}</td><td>{step.retry && <>{step.retry.attempts} attempts, first after {spoken(step.retry.first)}, × {step.retry.factor}, at most {spoken(step.retry.max)}</>}</td></tr>)}</tbody>
     </table></div></section>

@@ -214,7 +214,7 @@ export function participantOf(step: DefinitionStep | undefined): string {
 /** A step as its definition says it: what each phase is called, and nothing sent. */
 export function plain(shape: Shape, steps: readonly DefinitionStep[]): Omit<NodeView, 'future'> {
   const step = steps.find(each => each.name === shape.name)
-  const command = (endpoint: string | undefined): ReactNode => (endpoint?.startsWith('bus:') ? <code className="cut">{endpoint.split('/').pop()}</code> : endpoint ? <code className="cut">{pathOf(endpoint)}</code> : null)
+  const command = (endpoint: string | undefined): ReactNode => (endpoint ? <code className="cut" title={endpoint}>{endpoint.startsWith('bus:') ? endpoint.split('/').pop() : pathOf(endpoint)}</code> : null)
   const idle = { tone: 'none', state: 'idle' } as const
   return {
     first: { lane: { ...idle, word: shape.first, tone: 'try' }, note: command(step?.try ?? step?.do ?? step?.check) },

@@ -20,7 +20,7 @@ export function Operations({ id }: { id: string | undefined }) {
       <section className="card" aria-label="Operations"><header><h2>Bulk operations</h2><small>started from the list with “all that match”, or by REST</small></header>
         {list.error ? <Trouble error={list.error as ApiError} /> : list.data && list.data.items.length === 0
           ? <Empty icon="ops" title="None yet">Select sagas in <a href="#/sagas">the list</a>, then “all that match”.</Empty>
-          : list.data && <div className="scroll"><table className="cards"><thead><tr><th>Operation</th><th>Filter</th><th>Who and why</th><th>Progress</th><th className="num">Refused</th></tr></thead>
+          : list.data && <div className="scroll"><table className="cards ops"><thead><tr><th>Operation</th><th>Filter</th><th>Who and why</th><th>Progress</th><th className="num">Refused</th></tr></thead>
             <tbody>{list.data.items.map(each => <tr key={each.id} className={each.id === id ? 'on' : ''}><td><a href={to(['operations', each.id])}><b>{acts[each.action].word}</b></a> <small><Time at={each.startedAt} /></small></td><td className="most cut"><code title={filterText(each)}>{filterText(each)}</code></td><td className="fill" title={each.reason}><b>{each.by}</b>: {each.reason}</td><td><Bar operation={each} /></td><td className="num wide">{each.failed > 0 ? <b className="bad">{count(each.failed)}</b> : <small>0</small>}</td></tr>)}</tbody></table></div>}
       </section>
       <AuditList />
