@@ -396,8 +396,9 @@ public sealed class Referee : IAsyncDisposable
             {
                 foreach (var (key, fields) in await Task.WhenAll(versions.Keys.Select(async key => (key, await _look.GetDatabase().HashGetAsync(key, ["v", "o"])))))
                 {
-                    // Its own last commit may have been on its way.
-                    if (versions[key].IsNull || fields[1] == node) versions[key] = fields[0];
+                    // Its own last commit may have been on its way, and may have ended the saga.
+                    if (versions[key].IsNull && fields[1].IsNull) versions.Remove(key);
+                    else if (versions[key].IsNull || fields[1] == node) versions[key] = fields[0];
                     else if (fields[0] != versions[key])
                     {
                         takeovers.Add(Stopwatch.GetElapsedTime(since));
