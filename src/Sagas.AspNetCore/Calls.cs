@@ -120,20 +120,20 @@ internal static class Calls
         {
             Parameters = ["version"], Body = "VerifyBounds", NeedsBody = false, Answers = [(200, "Verification")], Problems = [400, 404, 413, 415, 429],
         },
-        new("GET", "/api/v1/stats", "Numbers: counts of all sagas, rates of this node's last minute", Numbers.Stats)
+        new("GET", "/api/v1/stats", "Numbers: counts of all sagas, rates of the last minute", Numbers.Stats)
         {
             Parameters = ["definition"], Answers = [(200, "Stats")], Problems = [404, 503],
         },
         new("GET", "/api/v1/stats/definitions", "The same numbers for each definition", Numbers.ByDefinition) { Answers = [(200, "StatsByDefinition")], Problems = [503] },
-        new("GET", "/api/v1/stats/series", "This node's numbers over time, since it started: 5 seconds apart up to 15 minutes, else a minute", Numbers.Series)
+        new("GET", "/api/v1/stats/series", "Numbers over time, of each node since it started: 5 seconds apart up to 15 minutes, else a minute", Numbers.Series)
         {
             Parameters = ["definition", "minutes"], Answers = [(200, "StatsSeries")], Problems = [400, 404],
         },
-        new("GET", "/api/v1/failures", "What fails, grouped: this node's unfinished sagas, and those that ended in the last 24 hours since it started", Numbers.Failures)
+        new("GET", "/api/v1/failures", "What fails, grouped: unfinished sagas, and those that ended in the last 24 hours since their node started", Numbers.Failures)
         {
             Parameters = ["definition"], Answers = [(200, "Failures")], Problems = [404],
         },
-        new("GET", "/api/v1/waiting", "This node's steps that wait, the longest first", Numbers.Waiting)
+        new("GET", "/api/v1/waiting", "The steps that wait, the longest first", Numbers.Waiting)
         {
             Parameters = [.. Filter, "kind", "limit"], Answers = [(200, "Waiting")], Problems = [400],
         },

@@ -15,24 +15,21 @@ internal static class Definitions
         return WriteAsync(http, new JsonObject { ["items"] = items });
     }
 
-    public static Task Find(HttpContext http)
-    {
-        return WriteAsync(http, Whole(http, Named(http)));
-    }
+    public static async Task Find(HttpContext http) => await WriteAsync(http, await WholeAsync(http, Named(http)));
 
     /// <summary>A definition with all there is to it; one that came with its saga has no other versions.</summary>
-    public static Task WriteAsync(HttpContext http, SagaDefinition definition, bool inline)
+    public static async Task WriteAsync(HttpContext http, SagaDefinition definition, bool inline)
     {
-        var shape = Whole(http, definition);
+        var shape = await WholeAsync(http, definition);
         if (inline) (shape["source"], shape["versions"]) = ("inline", new JsonArray(definition.Version));
-        return WriteAsync(http, shape);
+        await WriteAsync(http, shape);
     }
 
-    private static JsonObject Whole(HttpContext http, SagaDefinition definition)
+    private static async Task<JsonObject> WholeAsync(HttpContext http, SagaDefinition definition)
     {
         var shape = Shape(definition);
         shape["versions"] = new JsonArray([.. http.Engine().Definitions.Where(d => d.Name == definition.Name).Select(d => d.Version).Order().Select(v => JsonValue.Create(v))]);
-        shape["inFlight"] = Numbers.InFlight(http.Engine(), definition);
+        shape["inFlight"] = Numbers.InFlight(await http.Engine().CountInFlightAsync(http.RequestAborted), definition);
         shape["inputSchema"] = Schemas.Of(definition.InputType);
         shape["resultSchema"] = Schemas.Of(definition.ResultType);
         shape["json"] = definition.Json is { } json ? JsonNode.Parse(json.Utf8.Span) : null;
@@ -65,7 +62,7 @@ internal static class Definitions
         if (put.Outcome == DefinitionOutcome.Saved) await Audit.KeepAsync(http, "put", "definition", name, $"v{definition.Version}", reason ?? "", by);
         var request = http.Request;
         http.Response.Headers.Location = $"{request.PathBase.Add(request.Path).ToUriComponent()}?version={definition.Version}";
-        await WriteAsync(http, Whole(http, put.Definition), put.Outcome == DefinitionOutcome.Saved ? 201 : 200);
+        await WriteAsync(http, await WholeAsync(http, put.Definition), put.Outcome == DefinitionOutcome.Saved ? 201 : 200);
     }
 
     /// <summary>The definition that a body describes, or a problem with all its faults, each under <paramref name="at"/>.</summary>

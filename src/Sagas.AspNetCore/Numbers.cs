@@ -15,8 +15,8 @@ internal static class Numbers
 
     public static async Task Stats(HttpContext http)
     {
-        var stats = await http.Engine().StatsAsync(DefinitionOf(http), http.RequestAborted);
-        await Answer.JsonAsync(http, 200, json => WriteStats(json, stats));
+        var stats = await http.Engine().StatsAsync([DefinitionOf(http)], http.RequestAborted);
+        await Answer.JsonAsync(http, 200, json => WriteStats(json, stats[0]));
     }
 
     public static void WriteStats(Utf8JsonWriter json, EngineStats stats)
@@ -41,20 +41,20 @@ internal static class Numbers
     public static async Task ByDefinition(HttpContext http)
     {
         var engine = http.Engine();
-        var items = new List<(string Name, int Newest, EngineStats Stats)>();
-        foreach (var versions in engine.Definitions.GroupBy(definition => definition.Name).OrderBy(group => group.Key, StringComparer.Ordinal))
-            items.Add((versions.Key, versions.Max(definition => definition.Version), await engine.StatsAsync(versions.Key, http.RequestAborted)));
+        var newest = engine.Definitions.GroupBy(definition => definition.Name).OrderBy(group => group.Key, StringComparer.Ordinal)
+            .Select(versions => (Name: versions.Key, Version: versions.Max(definition => definition.Version))).ToArray();
+        var stats = await engine.StatsAsync([.. newest.Select(definition => definition.Name)], http.RequestAborted);
         await Answer.JsonAsync(http, 200, json =>
         {
             json.WriteStartObject();
             json.WriteStartArray("items"u8);
-            foreach (var (name, newest, stats) in items)
+            foreach (var (definition, numbers) in newest.Zip(stats))
             {
                 json.WriteStartObject();
-                json.WriteString("definition"u8, name);
-                json.WriteNumber("version"u8, newest);
+                json.WriteString("definition"u8, definition.Name);
+                json.WriteNumber("version"u8, definition.Version);
                 json.WritePropertyName("stats"u8);
-                WriteStats(json, stats);
+                WriteStats(json, numbers);
                 json.WriteEndObject();
             }
             json.WriteEndArray();
@@ -66,7 +66,7 @@ internal static class Numbers
     {
         var definition = DefinitionOf(http);
         var minutes = Query.Minutes(http.Request);
-        var (span, points) = http.Engine().StatsSeries(minutes, definition);
+        var (span, points) = await http.Engine().StatsSeriesAsync(minutes, definition, http.RequestAborted);
         await Answer.JsonAsync(http, 200, json =>
         {
             json.WriteStartObject();
@@ -106,7 +106,7 @@ internal static class Numbers
     public static async Task Failures(HttpContext http)
     {
         var definition = DefinitionOf(http);
-        var (groups, omitted) = http.Engine().ReadFailures();
+        var (groups, omitted) = await http.Engine().FailuresAsync(http.RequestAborted);
         await Answer.JsonAsync(http, 200, json =>
         {
             json.WriteStartObject();
@@ -143,7 +143,7 @@ internal static class Numbers
     {
         var engine = http.Engine();
         var filter = Query.Filter(http.Request);
-        var (longest, counts) = engine.Waiting(filter, Query.WaitKind(http.Request), Query.Limit(http.Request), ReplyPatience);
+        var (longest, counts) = await engine.WaitingAsync(filter, Query.WaitKind(http.Request), Query.Limit(http.Request), ReplyPatience, http.RequestAborted);
         await Answer.JsonAsync(http, 200, json =>
         {
             json.WriteStartObject();
@@ -157,10 +157,10 @@ internal static class Numbers
         });
     }
 
-    /// <summary>How many unfinished sagas this node has of a definition: of each version, and at each step of the one that is shown.</summary>
-    public static JsonObject InFlight(SagaEngine engine, SagaDefinition definition)
+    /// <summary>How many unfinished sagas there are of a definition: of each version, and at each step of the one that is shown.</summary>
+    public static JsonObject InFlight(InFlight counted, SagaDefinition definition)
     {
-        var versions = engine.CountInFlight().Definitions.Where(version => version.Definition == definition.Name).ToArray();
+        var versions = counted.Definitions.Where(version => version.Definition == definition.Name).ToArray();
         var shown = versions.FirstOrDefault(version => version.Version == definition.Version);
         return new JsonObject
         {

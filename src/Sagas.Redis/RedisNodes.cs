@@ -1,3 +1,5 @@
+using System.Collections.Concurrent;
+using System.Text;
 using Sagas.Runtime;
 using StackExchange.Redis;
 
@@ -14,6 +16,7 @@ public sealed partial class RedisStore
     private static readonly TimeSpan Fresh = TimeSpan.FromMinutes(1), Remembered = TimeSpan.FromHours(1);
     private DateTimeOffset _startedAt;
     private INodeListener? _listener;
+    private readonly ConcurrentDictionary<string, Asking> _asking = new();
     private volatile Loss? _lost;
 
     private RedisChannel NodesChannel => Channel("nodes");
@@ -21,6 +24,10 @@ public sealed partial class RedisStore
     private RedisChannel TakenChannel => Channel("taken:" + Node);
 
     private RedisChannel HeardChannel => Channel("heard");
+
+    private RedisChannel AskedChannel => Channel("asked");
+
+    private RedisChannel AnswersChannel(string node) => Channel("answers:" + node);
 
     private RedisKey[] LeaseKeys => [$"{{{_options.Prefix}:nodes}}:leases", $"{{{_options.Prefix}:nodes}}:nodes"];
 
@@ -129,6 +136,28 @@ public sealed partial class RedisStore
     }
 
     /// <inheritdoc/>
+    public async ValueTask<IReadOnlyList<ReadOnlyMemory<byte>>> AskAsync(IReadOnlyCollection<string> nodes, ReadOnlyMemory<byte> question, TimeSpan patience, CancellationToken cancel)
+    {
+        ArgumentNullException.ThrowIfNull(nodes);
+        var number = $"{_life}.{Interlocked.Increment(ref _commits)}";
+        var asking = _asking[number] = new Asking(nodes);
+        try
+        {
+            await _link.AskAsync(_ => _link.Subscriber.PublishAsync(AskedChannel, Letter(Node, number, question)), cancel).ConfigureAwait(false);
+            await asking.All.WaitAsync(patience, TimeProvider.System, cancel).ConfigureAwait(false);
+        }
+        catch (TimeoutException)
+        {
+            // A node that has just died still has its lease, and one may be slow: without them.
+        }
+        finally
+        {
+            _asking.TryRemove(number, out _);
+        }
+        return asking.Answers;
+    }
+
+    /// <inheritdoc/>
     public async ValueTask ForgetAsync(NodeLease node, CancellationToken cancel)
     {
         ArgumentNullException.ThrowIfNull(node);
@@ -206,11 +235,45 @@ public sealed partial class RedisStore
                 if (message == "definitions") listener.DefinitionsChanged();
                 else listener.NodesChanged();
             }).ConfigureAwait(false);
+            await _link.Subscriber.SubscribeAsync(AskedChannel, (_, message) => Answer(listener, (byte[])message!)).ConfigureAwait(false);
+            await _link.Subscriber.SubscribeAsync(AnswersChannel(Node), (_, message) =>
+            {
+                var (node, number, answer) = Opened((byte[])message!);
+                if (_asking.TryGetValue(number, out var asking)) asking.Answered(node, answer);
+            }).ConfigureAwait(false);
         }
         catch (RedisException e)
         {
             throw _link.Troubled(e);
         }
+    }
+
+    // Counting takes its time, and what the other channels tell must not wait for it.
+    private void Answer(INodeListener listener, byte[] letter) => _ = Task.Run(() => AnswerAsync(listener, letter));
+
+    private async Task AnswerAsync(INodeListener listener, byte[] letter)
+    {
+        var (node, number, question) = Opened(letter);
+        if (node == Node) return;
+        try
+        {
+            var answer = listener.Asked(question);
+            await _link.AskAsync(_ => _link.Subscriber.PublishAsync(AnswersChannel(node), Letter(Node, number, answer))).ConfigureAwait(false);
+        }
+        catch (StoreUnavailableException)
+        {
+            // Then it is left out.
+        }
+    }
+
+    /// <summary>Who writes, the question's number, and what is asked or answered, a line feed between.</summary>
+    private static byte[] Letter(string node, string number, ReadOnlyMemory<byte> content) => [.. Encoding.UTF8.GetBytes($"{node}\n{number}\n"), .. content.Span];
+
+    private static (string Node, string Number, ReadOnlyMemory<byte> Content) Opened(byte[] letter)
+    {
+        var first = Array.IndexOf(letter, (byte)'\n');
+        var second = Array.IndexOf(letter, (byte)'\n', first + 1);
+        return (Encoding.UTF8.GetString(letter, 0, first), Encoding.UTF8.GetString(letter, first + 1, second - first - 1), letter.AsMemory(second + 1));
     }
 
     private RedisChannel Channel(string name) => new($"{_options.Prefix}:{name}", RedisChannel.PatternMode.Literal);
@@ -244,4 +307,21 @@ public sealed partial class RedisStore
     }
 
     private sealed record Loss(string Detail, DateTimeOffset At);
+
+    /// <summary>A question under way.</summary>
+    private sealed class Asking(IReadOnlyCollection<string> nodes)
+    {
+        private readonly TaskCompletionSource _all = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        private readonly ConcurrentDictionary<string, ReadOnlyMemory<byte>> _answers = new();
+
+        public Task All => _all.Task;
+
+        public IReadOnlyList<ReadOnlyMemory<byte>> Answers => [.. _answers.Values];
+
+        public void Answered(string node, ReadOnlyMemory<byte> answer)
+        {
+            _answers[node] = answer;
+            if (nodes.All(_answers.ContainsKey)) _all.TrySetResult();
+        }
+    }
 }

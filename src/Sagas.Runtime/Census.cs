@@ -2,7 +2,7 @@ using System.Collections.Immutable;
 
 namespace Sagas.Runtime;
 
-/// <summary>The unfinished sagas that this node holds, counted.</summary>
+/// <summary>The unfinished sagas that one node holds, or all do, counted.</summary>
 /// <param name="At">When.</param>
 /// <param name="ByStatus">All of them, by status.</param>
 /// <param name="Definitions">Each version of a definition that has any.</param>
@@ -27,7 +27,10 @@ public sealed record InFlightVersion(string Definition, int Version, long Sagas,
 /// <param name="Held">It is reserved and neither confirmed nor cancelled yet.</param>
 /// <param name="Retrying">Of those under way: an attempt failed.</param>
 /// <param name="Stuck">Of those under way: an operator is needed.</param>
-public readonly record struct InFlightStep(long First, long Second, long Held, long Retrying, long Stuck);
+public readonly record struct InFlightStep(long First, long Second, long Held, long Retrying, long Stuck)
+{
+    internal InFlightStep With(InFlightStep other) => new(First + other.First, Second + other.Second, Held + other.Held, Retrying + other.Retrying, Stuck + other.Stuck);
+}
 
 /// <summary>Why a step does not go on by itself at once.</summary>
 public enum WaitKind
@@ -72,6 +75,15 @@ internal static class Census
         return new InFlight(now, byStatus, all);
     }
 
+    /// <summary>What several nodes hold, added up.</summary>
+    public static InFlight Together(IReadOnlyCollection<InFlight> nodes) => new(nodes.Min(static node => node.At), Survey.Sum(nodes.Select(static node => node.ByStatus)),
+    [
+        .. nodes.SelectMany(static node => node.Definitions).GroupBy(static version => (version.Definition, version.Version)).OrderBy(static group => group.Key.Definition, StringComparer.Ordinal).ThenBy(static group => group.Key.Version)
+            .Select(static group => new InFlightVersion(group.Key.Definition, group.Key.Version, group.Sum(static version => version.Sagas), Survey.Sum(group.Select(static version => version.ByStatus)),
+                [.. Enumerable.Range(0, group.Min(static version => version.Steps.Length)).Select(i => group.Select(version => version.Steps[i]).Aggregate(static (one, other) => one.With(other)))],
+                group.Min(static version => version.OldestAt))),
+    ]);
+
     /// <summary>The steps that wait, the longest first, at most so many; and how many there are of each kind.</summary>
     public static (List<WaitingStep> Longest, long[] Counts) Waiting(IEnumerable<SagaState> sagas, Func<SagaState, int, bool> wanted, WaitKind? kind, int limit, DateTimeOffset before)
     {
@@ -94,7 +106,8 @@ internal static class Census
         return (sorted, counts);
     }
 
-    private static WaitKind? KindOf(SagaState saga, StepState step)
+    /// <summary>For what a step waits; null: it does not.</summary>
+    public static WaitKind? KindOf(SagaState saga, StepState step)
     {
         if (step.Phase is null && step.Status != StepStatus.Waiting) return null;
         if (saga.Paused && !step.InFlight) return WaitKind.Operator;

@@ -57,6 +57,12 @@ internal sealed class DefinitionCatalog
 
     public IReadOnlyCollection<SagaDefinition> All => [.. _all.Values.OrderBy(d => d.Name, StringComparer.Ordinal).ThenBy(d => d.Version)];
 
+    /// <summary>A stored saga names no steps: where the named step stands is its definition's knowledge.</summary>
+    public SagaFilter Placed(SagaFilter filter) => filter.Step is not { } name ? filter : filter with
+    {
+        StepPlaces = [.. from saga in All let step = saga.Find(name) where step is not null select new StepPlace(saga.Name, saga.Version, step.Index)],
+    };
+
     /// <summary>What came from files, to be kept in the store: a saga goes on when its file is gone.</summary>
     public IEnumerable<SagaDefinition> FromFiles => _files.Keys.Select(key => _all[key]).Where(definition => definition.Source == DefinitionSource.File);
 

@@ -20,6 +20,17 @@ public sealed record FailureGroup(string Definition, int Version, string? Step, 
 {
     /// <summary>How many sagas.</summary>
     public long Count => ByStatus.Values.Sum();
+
+    /// <summary>With the same failure at another node. A saga that changed hands counts where it is now, and in the series where it met the failure.</summary>
+    internal FailureGroup With(FailureGroup other)
+    {
+        var last = other.LastAt > LastAt ? other : this;
+        return last with
+        {
+            Version = Math.Max(Version, other.Version), ByStatus = Survey.Sum([ByStatus, other.ByStatus]), Attempts = Attempts + other.Attempts,
+            FirstAt = FirstAt < other.FirstAt ? FirstAt : other.FirstAt, Series = [.. Series.Zip(other.Series, static (one, more) => one + more)],
+        };
+    }
 }
 
 /// <summary>

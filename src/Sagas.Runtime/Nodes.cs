@@ -43,6 +43,9 @@ public interface ISharedSagaStore : ISagaStore
 
     /// <summary>For as long as a lease, has other nodes' commits of this saga told here; null: of all sagas.</summary>
     ValueTask WatchAsync(SagaId? saga, CancellationToken cancel);
+
+    /// <summary>Asks these other nodes something. Returns what they answered once all have, or the patience is over.</summary>
+    ValueTask<IReadOnlyList<ReadOnlyMemory<byte>>> AskAsync(IReadOnlyCollection<string> nodes, ReadOnlyMemory<byte> question, TimeSpan patience, CancellationToken cancel);
 }
 
 /// <summary>Hears what other nodes do. What it misses, it finds out by looking. Must not throw, nor wait.</summary>
@@ -62,6 +65,9 @@ public interface INodeListener
 
     /// <summary>The store has lost its last writes: what this node knows may be ahead of what is stored.</summary>
     void WritesLost();
+
+    /// <summary>Another node asks for numbers. This one's answer.</summary>
+    ReadOnlyMemory<byte> Asked(ReadOnlyMemory<byte> question);
 }
 
 /// <summary>A node and its lease.</summary>
@@ -83,7 +89,7 @@ public sealed class NodeNameTakenException(string message) : Exception(message);
 internal sealed class Nodes : INodeListener
 {
     private const int ClaimAtOnce = 500;
-    private static readonly TimeSpan LookAgain = TimeSpan.FromMinutes(1);
+    private static readonly TimeSpan LookAgain = TimeSpan.FromMinutes(1), Patience = TimeSpan.FromMilliseconds(500);
     private readonly ISharedSagaStore _store;
     private readonly EngineParts _engine;
     private readonly SagaFeed _feed;
@@ -92,6 +98,7 @@ internal sealed class Nodes : INodeListener
     private readonly Func<SagaState, CancellationToken, ValueTask<bool>> _adopt;
     private readonly Func<Mail, CancellationToken, ValueTask> _post;
     private readonly Func<CancellationToken, Task> _loadDefinitions;
+    private readonly Func<ReadOnlyMemory<byte>, ReadOnlyMemory<byte>> _answer;
     private readonly CancellationTokenSource _stop = new();
     private readonly Dictionary<string, (DateTimeOffset Heartbeat, DateTimeOffset LookedAt)> _emptied = [];
     private readonly List<SagaState> _homeless = [];
@@ -99,6 +106,7 @@ internal sealed class Nodes : INodeListener
     private Task _running = Task.CompletedTask;
     private DateTimeOffset _lookedAt;
     private volatile bool _reread, _redefine;
+    private volatile string[] _others = [];
 
     /// <param name="store">The store that the nodes share.</param>
     /// <param name="engine">The engine.</param>
@@ -108,10 +116,12 @@ internal sealed class Nodes : INodeListener
     /// <param name="adopt">Goes on with a saga; false: its definition is not known here.</param>
     /// <param name="post">Puts mail into its saga's mailbox.</param>
     /// <param name="loadDefinitions">Takes in the definitions that the store keeps.</param>
+    /// <param name="answer">Answers another node's question.</param>
     public Nodes(ISharedSagaStore store, EngineParts engine, SagaFeed feed, Waiters waiters, Predicate<SagaId> isInHand,
-        Func<SagaState, CancellationToken, ValueTask<bool>> adopt, Func<Mail, CancellationToken, ValueTask> post, Func<CancellationToken, Task> loadDefinitions)
+        Func<SagaState, CancellationToken, ValueTask<bool>> adopt, Func<Mail, CancellationToken, ValueTask> post, Func<CancellationToken, Task> loadDefinitions,
+        Func<ReadOnlyMemory<byte>, ReadOnlyMemory<byte>> answer)
     {
-        (_store, _engine, _feed, _waiters, _isInHand, _adopt, _post, _loadDefinitions) = (store, engine, feed, waiters, isInHand, adopt, post, loadDefinitions);
+        (_store, _engine, _feed, _waiters, _isInHand, _adopt, _post, _loadDefinitions, _answer) = (store, engine, feed, waiters, isInHand, adopt, post, loadDefinitions, answer);
         _nudge = new TaskCompletionSource(engine.Time.Continuations());
         store.Listen(this);
         feed.Listening = saga => _ = WatchAsync(saga);
@@ -146,6 +156,10 @@ internal sealed class Nodes : INodeListener
         return [.. nodes.Where(node => node.IsAlive || sagas[node.Id] > 0).Select(node => new EngineNode(node.Id, node.StartedAt, node.HeartbeatAt, sagas[node.Id], node.IsAlive))];
     }
 
+    /// <summary>What the other nodes answer, of those that do in time.</summary>
+    public ValueTask<IReadOnlyList<ReadOnlyMemory<byte>>> AskAsync(ReadOnlyMemory<byte> question, CancellationToken cancel) =>
+        _others is { Length: > 0 } others ? _store.AskAsync(others, question, Patience, cancel) : new([]);
+
     /// <summary>The saga; while it is another node's and unfinished, that node's commits are heard here from now on.</summary>
     public async ValueTask<SagaState?> FindWatchedAsync(SagaId id, CancellationToken cancel)
     {
@@ -165,6 +179,8 @@ internal sealed class Nodes : INodeListener
     public void Taken(SagaId saga) => _ = PostAsync(new TakenMail(saga));
 
     public void NodesChanged() => Nudge();
+
+    public ReadOnlyMemory<byte> Asked(ReadOnlyMemory<byte> question) => _answer(question);
 
     public void DefinitionsChanged()
     {
@@ -231,6 +247,7 @@ internal sealed class Nodes : INodeListener
     private async Task TurnAsync(CancellationToken cancel)
     {
         var nodes = await _store.RenewAsync(cancel).ConfigureAwait(false);
+        _others = [.. nodes.Where(node => node.IsAlive && node.Id != _store.Node).Select(static node => node.Id)];
         if (_redefine)
         {
             _redefine = false;

@@ -13,12 +13,37 @@ namespace Sagas.Runtime;
 /// <param name="P50">Median duration of the sagas that ended, in ms; null: none ended.</param>
 /// <param name="P95">95th percentile, in ms.</param>
 /// <param name="P99">99th percentile, in ms.</param>
-/// <param name="InFlight">How many sagas this node held in each unfinished status, when it was counted last in the span; empty: it was not.</param>
+/// <param name="InFlight">How many sagas were held in each unfinished status, when it was counted last in the span; empty: it was not.</param>
 public sealed record StatsPoint(DateTimeOffset At, long Started, long Completed, long Compensated, long Terminated, long Failed, double? P50, double? P95, double? P99,
-    ImmutableDictionary<SagaStatus, long> InFlight);
+    ImmutableDictionary<SagaStatus, long> InFlight)
+{
+    private long Ended => Completed + Compensated + Terminated;
 
-/// <summary>Numbers of a minute.</summary>
-internal readonly record struct Rates(double Started, double Completed, double Compensated, double Terminated, double Failed, double P50, double P95, double P99);
+    /// <summary>With what another node did in the same span. Quantiles weigh by how many sagas ended there, which is close to the truth when the nodes do the same.</summary>
+    internal StatsPoint With(StatsPoint other)
+    {
+        return this with
+        {
+            Started = Started + other.Started, Completed = Completed + other.Completed, Compensated = Compensated + other.Compensated, Terminated = Terminated + other.Terminated,
+            Failed = Failed + other.Failed, P50 = Weighed(P50, other.P50), P95 = Weighed(P95, other.P95), P99 = Weighed(P99, other.P99), InFlight = Survey.Sum([InFlight, other.InFlight]),
+        };
+
+        double? Weighed(double? mine, double? its) => mine is null || its is null ? mine ?? its : Math.Round(((mine.Value * Ended) + (its.Value * other.Ended)) / (Ended + other.Ended), 2);
+    }
+}
+
+/// <summary>The last minute: rates a second, and how many durations of ended sagas lie in each bucket.</summary>
+internal sealed record Minute(double Started, double Completed, double Compensated, double Terminated, double Failed, ImmutableDictionary<int, long> Durations)
+{
+    public static readonly Minute Nothing = new(0, 0, 0, 0, 0, ImmutableDictionary<int, long>.Empty);
+
+    /// <summary>With the same minute of another node.</summary>
+    public Minute With(Minute other) => new(Started + other.Started, Completed + other.Completed, Compensated + other.Compensated, Terminated + other.Terminated, Failed + other.Failed,
+        Survey.Sum([Durations, other.Durations]));
+
+    /// <summary>In ms, within 5%; 0 when none ended.</summary>
+    public double Quantile(double q) => Pulse.Quantile(Durations.OrderBy(static bucket => bucket.Key).Select(static bucket => (bucket.Key, bucket.Value)), q);
+}
 
 /// <summary>Starts, ends and durations: of the last minute by the second, of 15 minutes by 5 seconds, of a day by the minute; of all sagas and of each definition. In constant memory.</summary>
 internal sealed class Pulse(TimeProvider time)
@@ -54,16 +79,27 @@ internal sealed class Pulse(TimeProvider time)
         }
     }
 
-    /// <summary>Rates a second over the last minute, and durations in ms (within 5%); of one definition, or of all.</summary>
-    public Rates Read(string? definition = null) => TrackOf(definition) is { } track ? track.LastMinute(Stamp()) : default;
+    /// <summary>The last minute, of one definition or of all.</summary>
+    public Minute LastMinute(string? definition) => TrackOf(definition) is { } track ? track.LastMinute(Stamp()) : Minute.Nothing;
+
+    /// <summary>How long the spans of a series of so many minutes are.</summary>
+    public static TimeSpan SpanOf(int minutes) => TimeSpan.FromSeconds(minutes <= 15 ? 5 : 60);
 
     /// <summary>The last so many minutes, the oldest first, in spans of 5 seconds up to 15 minutes and of a minute beyond.</summary>
-    public (TimeSpan Span, ImmutableArray<StatsPoint> Points) Series(string? definition, int minutes)
+    public ImmutableArray<StatsPoint> Series(string? definition, int minutes)
     {
-        var now = Stamp();
-        var span = minutes <= 15 ? 5 : 60;
-        var points = TrackOf(definition) is { } track ? track.Last(now, span, minutes * 60 / span) : Track.Nothing(now, span, minutes * 60 / span);
-        return (TimeSpan.FromSeconds(span), points);
+        var (now, span) = (Stamp(), (int)SpanOf(minutes).TotalSeconds);
+        return TrackOf(definition) is { } track ? track.Last(now, span, minutes * 60 / span) : Track.Nothing(now, span, minutes * 60 / span);
+    }
+
+    /// <summary>The duration in ms below which that share lies, from buckets in their order.</summary>
+    public static double Quantile(IEnumerable<(int Bucket, long Count)> buckets, double q)
+    {
+        var counts = buckets.ToArray();
+        var rank = (long)Math.Ceiling(counts.Sum(static one => one.Count) * q);
+        foreach (var (bucket, count) in counts)
+            if (count > 0 && (rank -= count) <= 0) return Math.Round(Math.Pow(1.05, bucket) - 1, 2);
+        return 0;
     }
 
     private Track? TrackOf(string? definition) => definition is null ? _all : _byDefinition.GetValueOrDefault(definition);
@@ -97,17 +133,17 @@ internal sealed class Pulse(TimeProvider time)
             }
         }
 
-        public Rates LastMinute(long stamp)
+        public Minute LastMinute(long stamp)
         {
             lock (_lock)
             {
                 var live = _seconds.Since(stamp - 59).ToArray();
-                if (live.Length == 0) return default;
+                if (live.Length == 0) return Minute.Nothing;
                 var span = (double)Math.Max(1, stamp - live.Min(point => point.Stamp) + 1);
                 var durations = new Durations();
                 foreach (var point in live) durations.Add(point.Durations);
-                return new Rates(live.Sum(p => p.Started) / span, live.Sum(p => p.Completed) / span, live.Sum(p => p.Compensated) / span, live.Sum(p => p.Terminated) / span,
-                    live.Sum(p => p.Failed) / span, durations.Quantile(0.5), durations.Quantile(0.95), durations.Quantile(0.99));
+                return new Minute(live.Sum(p => p.Started) / span, live.Sum(p => p.Completed) / span, live.Sum(p => p.Compensated) / span, live.Sum(p => p.Terminated) / span,
+                    live.Sum(p => p.Failed) / span, durations.Filled.ToImmutableDictionary(static one => one.Bucket, static one => one.Count));
             }
         }
 
@@ -196,14 +232,8 @@ internal sealed class Pulse(TimeProvider time)
             for (var i = 0; i < Buckets; i++) _counts[i] += others._counts[i];
         }
 
-        public double Quantile(double q)
-        {
-            var total = _counts.Sum(static count => (long)count);
-            if (total == 0) return 0;
-            var rank = (long)Math.Ceiling(total * q);
-            for (var i = 0; i < Buckets; i++)
-                if ((rank -= _counts[i]) <= 0) return Math.Round(Math.Pow(1.05, i) - 1, 2);
-            return 0;
-        }
+        public IEnumerable<(int Bucket, long Count)> Filled => _counts.Select(static (count, bucket) => (bucket, (long)count)).Where(static one => one.Item2 > 0);
+
+        public double Quantile(double q) => Pulse.Quantile(Filled, q);
     }
 }

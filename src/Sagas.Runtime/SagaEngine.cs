@@ -21,8 +21,7 @@ public sealed class SagaEngine : IHostedLifecycleService
     private int _verifying;
     private long _verifyingSince;
     private readonly Failures _failures;
-    private readonly Lock _counting = new();
-    private InFlight? _inFlight;
+    private readonly Survey _survey;
     private ITimer? _sampling;
     private Meter? _gauges;
     private Task[] _running = [];
@@ -39,9 +38,13 @@ public sealed class SagaEngine : IHostedLifecycleService
         _parts = new EngineParts(definitions, store, new Outbox(transport, new HttpTransport(options.Value, definitions.Of, PostAsync, time, log), time, log), new TimerPump(time, mail => WorkerOf(mail.Id).TryPost(mail)),
             options.Value, time, log, Committed);
         _workers = [.. Enumerable.Range(0, options.Value.Workers).Select(_ => new Processor(_parts))];
+        _survey = new Survey(_parts, _pulse, _failures, () => _workers.SelectMany(static worker => worker.Sagas), id => WorkerOf(id).Find(id));
         if (_parts.Shared is { } shared)
+        {
             _nodes = new Nodes(shared, _parts, Feed, _waiters, id => WorkerOf(id).Find(id) is not null, AdoptAsync, (mail, cancel) => WorkerOf(mail.Id).PostAsync(mail, cancel),
-                async cancel => _parts.Definitions.Load(await shared.DefinitionsAsync(cancel).ConfigureAwait(false), Unread));
+                async cancel => _parts.Definitions.Load(await shared.DefinitionsAsync(cancel).ConfigureAwait(false), Unread), _survey.Answer);
+            _survey.Others = _nodes.AskAsync;
+        }
         _operations = new Operations(this, _parts);
     }
 
@@ -228,11 +231,11 @@ public sealed class SagaEngine : IHostedLifecycleService
     /// <summary>A page of sagas, newest first.</summary>
     /// <exception cref="FormatException">The cursor is none.</exception>
     public ValueTask<SagaPage> ListAsync(SagaFilter filter, int limit, string? cursor, CancellationToken cancel = default) =>
-        _parts.Store.ListAsync(Placed(filter), limit, cursor, cancel);
+        _parts.Store.ListAsync(_parts.Definitions.Placed(filter), limit, cursor, cancel);
 
     /// <summary>How many sagas match, by status.</summary>
     public ValueTask<ImmutableDictionary<SagaStatus, long>> CountAsync(SagaFilter filter, CancellationToken cancel = default) =>
-        _parts.Store.CountAsync(Placed(filter), cancel);
+        _parts.Store.CountAsync(_parts.Definitions.Placed(filter), cancel);
 
     /// <summary>
     /// Explores a definition within bounds, time and memory (<see cref="SagasOptions.Verify"/>), beside the engine's own work. Null: this node is at another one.
@@ -268,63 +271,13 @@ public sealed class SagaEngine : IHostedLifecycleService
         ? [new EngineNode(_parts.Options.Node, _startedAt, _parts.Now, _workers.Sum(static worker => (long)worker.OpenSagas), IsReady)]
         : await _nodes.ListAsync(cancel).ConfigureAwait(false);
 
-    /// <summary>Numbers for the dashboard: counts of all that the store has, rates of what this node did.</summary>
-    public ValueTask<EngineStats> StatsAsync(CancellationToken cancel = default) => StatsAsync((string?)null, cancel);
+    /// <summary>Numbers for the dashboard: counts of all that the store has, rates of what all nodes did in the last minute.</summary>
+    public async ValueTask<EngineStats> StatsAsync(CancellationToken cancel = default) => (await StatsAsync([null], cancel).ConfigureAwait(false))[0];
 
-    /// <summary>Numbers of one definition; null: of all.</summary>
-    public async ValueTask<EngineStats> StatsAsync(string? definition, CancellationToken cancel = default)
-    {
-        var byStatus = await CountAsync(new SagaFilter(Definition: definition), cancel).ConfigureAwait(false);
-        var oldest = definition is null
-            ? await _parts.Store.OldestUnfinishedAsync(cancel).ConfigureAwait(false)
-            : CountInFlight().Definitions.Where(version => version.Definition == definition).Min(version => (DateTimeOffset?)version.OldestAt);
-        var pulse = _pulse.Read(definition);
-        return new EngineStats(byStatus, pulse.Started, pulse.Completed, pulse.Compensated, pulse.P50, pulse.P95, pulse.P99, oldest)
-        {
-            TerminatedPerSecond = pulse.Terminated, FailedPerSecond = pulse.Failed,
-        };
-    }
+    /// <summary>Numbers of each of these definitions; null stands for all sagas.</summary>
+    public ValueTask<ImmutableArray<EngineStats>> StatsAsync(ImmutableArray<string?> definitions, CancellationToken cancel = default) => _survey.StatsAsync(definitions, cancel);
 
-    /// <summary>What this node did in the last so many minutes (1 to 1440) since it started, the oldest span first; of one definition, or of all.</summary>
-    public (TimeSpan Span, ImmutableArray<StatsPoint> Points) StatsSeries(int minutes, string? definition = null)
-    {
-        ArgumentOutOfRangeException.ThrowIfLessThan(minutes, 1);
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(minutes, 1440);
-        return _pulse.Series(definition, minutes);
-    }
-
-    /// <summary>This node's unfinished sagas by definition, version, status and step, counted at most a second ago.</summary>
-    public InFlight CountInFlight()
-    {
-        lock (_counting)
-        {
-            var now = _parts.Now;
-            if (_inFlight is not { } known || now - known.At >= TimeSpan.FromSeconds(1) || now < known.At)
-                _inFlight = known = Census.Count(_workers.SelectMany(static worker => worker.Sagas), now);
-            return known;
-        }
-    }
-
-    /// <summary>The steps of this node's unfinished sagas that wait, the longest first; those that wait for a reply only after <paramref name="patience"/>.</summary>
-    /// <param name="filter">Which sagas; with a step, that step.</param>
-    /// <param name="kind">For what they wait; null: anything.</param>
-    /// <param name="limit">The most.</param>
-    /// <param name="patience">How long a reply may take before its step counts as waiting.</param>
-    /// <returns>The steps, and how many there are of each kind.</returns>
-    public (IReadOnlyList<WaitingStep> Longest, ImmutableDictionary<WaitKind, long> Counts) Waiting(SagaFilter filter, WaitKind? kind, int limit, TimeSpan patience)
-    {
-        ArgumentNullException.ThrowIfNull(filter);
-        filter = Placed(filter);
-        var (longest, counts) = Census.Waiting(_workers.SelectMany(static worker => worker.Sagas).Where(filter.Matches), IsAsked, kind, limit, _parts.Now - patience);
-        return (longest, counts.Select((count, what) => KeyValuePair.Create((WaitKind)what, count)).ToImmutableDictionary());
-
-        bool IsAsked(SagaState saga, int step) => filter.Step is null || DefinitionOf(saga)?.Find(filter.Step)?.Index == step;
-    }
-
-    /// <summary>What fails, grouped, and how many failures belong to no group that is kept.</summary>
-    public (ImmutableArray<FailureGroup> Groups, long Omitted) ReadFailures() => (_failures.Read(id => WorkerOf(id).Find(id)), _failures.Omitted);
-
-    /// <summary>Numbers for the dashboard, counted at most <paramref name="maxAge"/> ago: those who watch share them.</summary>
+    /// <summary>Numbers of all sagas, counted at most <paramref name="maxAge"/> ago: those who watch share them.</summary>
     public async ValueTask<EngineStats> StatsAsync(TimeSpan maxAge, CancellationToken cancel = default)
     {
         var now = _parts.Now;
@@ -334,11 +287,39 @@ public sealed class SagaEngine : IHostedLifecycleService
         return stats;
     }
 
+    /// <summary>What the nodes did in the last so many minutes (1 to 1440), each since it started, the oldest span first; of one definition, or of all.</summary>
+    public ValueTask<(TimeSpan Span, ImmutableArray<StatsPoint> Points)> StatsSeriesAsync(int minutes, string? definition = null, CancellationToken cancel = default)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(minutes, 1);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(minutes, 1440);
+        return _survey.SeriesAsync(minutes, definition, cancel);
+    }
+
+    /// <summary>The unfinished sagas of all nodes by definition, version, status and step, counted at most a second ago.</summary>
+    public ValueTask<InFlight> CountInFlightAsync(CancellationToken cancel = default) => _survey.InFlightAsync(cancel);
+
+    /// <summary>The steps of unfinished sagas that wait, the longest first; those that wait for a reply only after <paramref name="patience"/>.</summary>
+    /// <param name="filter">Which sagas; with a step, that step.</param>
+    /// <param name="kind">For what they wait; null: anything.</param>
+    /// <param name="limit">The most.</param>
+    /// <param name="patience">How long a reply may take before its step counts as waiting.</param>
+    /// <param name="cancel">Ends it.</param>
+    /// <returns>The steps, and how many there are of each kind.</returns>
+    public ValueTask<(IReadOnlyList<WaitingStep> Longest, ImmutableDictionary<WaitKind, long> Counts)> WaitingAsync(SagaFilter filter, WaitKind? kind, int limit, TimeSpan patience,
+        CancellationToken cancel = default)
+    {
+        ArgumentNullException.ThrowIfNull(filter);
+        return _survey.WaitingAsync(new WaitingQuestion(filter, kind, limit, patience), cancel);
+    }
+
+    /// <summary>What fails, grouped, and how many failures belong to no group that is kept.</summary>
+    public ValueTask<(ImmutableArray<FailureGroup> Groups, long Omitted)> FailuresAsync(CancellationToken cancel = default) => _survey.FailuresAsync(cancel);
+
     /// <summary>Listens to the sagas that match, and to those that no longer do with the change that made them leave. Dispose it. Null: too many listen already.</summary>
     public FeedListener? Listen(SagaFilter filter)
     {
         ArgumentNullException.ThrowIfNull(filter);
-        filter = Placed(filter);
+        filter = _parts.Definitions.Placed(filter);
         // Of another node's change the version before is not known: it may have matched.
         var lasting = filter with { Statuses = null, Step = null, Error = null };
         return Feed.Listen((before, saga) => filter.Matches(saga) || (before is null ? saga.Version > 1 && lasting.Matches(saga) : filter.Matches(before)));
@@ -387,7 +368,7 @@ public sealed class SagaEngine : IHostedLifecycleService
         foreach (var saga in unfinished) await AdoptAsync(saga, cancellationToken).ConfigureAwait(false);
         _startedAt = _parts.Now;
         _nodes?.Start();
-        _sampling = _parts.Time.CreateTimer(_ => _pulse.Sample(CountInFlight()), null, SampleEvery, SampleEvery);
+        _sampling = _parts.Time.CreateTimer(_ => _pulse.Sample(_survey.CountHere()), null, SampleEvery, SampleEvery);
         _gauges = Gauges();
         _open = true;
         await _operations.OpenAsync().ConfigureAwait(false);
@@ -484,12 +465,6 @@ public sealed class SagaEngine : IHostedLifecycleService
         }
     }
 
-    /// <summary>A stored saga names no steps: where the named step stands is its definition's knowledge.</summary>
-    private SagaFilter Placed(SagaFilter filter) => filter.Step is not { } name ? filter : filter with
-    {
-        StepPlaces = [.. from saga in _parts.Definitions.All let step = saga.Find(name) where step is not null select new StepPlace(saga.Name, saga.Version, step.Index)],
-    };
-
     private async Task RunAsync(Processor worker)
     {
         try
@@ -547,9 +522,9 @@ public sealed class SagaEngine : IHostedLifecycleService
     {
         var meter = new Meter(new MeterOptions(Telemetry.Meter.Name) { Scope = this });
         meter.CreateObservableGauge("sagas.in_flight", () => Enum.GetValues<SagaStatus>().Where(status => status < SagaStatus.Completed)
-            .Select(status => new Measurement<long>(CountInFlight().ByStatus.GetValueOrDefault(status), new KeyValuePair<string, object?>("status", status.ToString()))),
+            .Select(status => new Measurement<long>(_survey.CountHere().ByStatus.GetValueOrDefault(status), new KeyValuePair<string, object?>("status", status.ToString()))),
             "{saga}", "Unfinished sagas that this node holds, by status.");
-        meter.CreateObservableGauge("sagas.oldest_unfinished.age", () => CountInFlight().OldestAt is { } oldest ? Math.Max(0, (_parts.Now - oldest).TotalSeconds) : 0,
+        meter.CreateObservableGauge("sagas.oldest_unfinished.age", () => _survey.CountHere().OldestAt is { } oldest ? Math.Max(0, (_parts.Now - oldest).TotalSeconds) : 0,
             "s", "How long ago the oldest unfinished saga of this node was started; 0: there is none.");
         meter.CreateObservableGauge("sagas.mailbox.depth", () => _workers.Select((worker, i) => new Measurement<long>(worker.MailboxDepth, new KeyValuePair<string, object?>("worker", i))),
             "{event}", "Events that wait for a worker.");

@@ -2596,7 +2596,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Numbers: counts of all sagas, rates of this node's last minute */
+        /** Numbers: counts of all sagas, rates of the last minute */
         get: {
             parameters: {
                 query?: {
@@ -2716,7 +2716,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** This node's numbers over time, since it started: 5 seconds apart up to 15 minutes, else a minute */
+        /** Numbers over time, of each node since it started: 5 seconds apart up to 15 minutes, else a minute */
         get: {
             parameters: {
                 query?: {
@@ -2784,7 +2784,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** What fails, grouped: this node's unfinished sagas, and those that ended in the last 24 hours since it started */
+        /** What fails, grouped: unfinished sagas, and those that ended in the last 24 hours since their node started */
         get: {
             parameters: {
                 query?: {
@@ -2841,7 +2841,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** This node's steps that wait, the longest first */
+        /** The steps that wait, the longest first */
         get: {
             parameters: {
                 query?: {

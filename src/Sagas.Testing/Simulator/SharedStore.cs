@@ -339,6 +339,9 @@ internal sealed class SharedStore : ISharedSagaStore
         return true;
     });
 
+    /// <summary>Nobody looks at numbers here.</summary>
+    public ValueTask<IReadOnlyList<ReadOnlyMemory<byte>>> AskAsync(IReadOnlyCollection<string> nodes, ReadOnlyMemory<byte> question, TimeSpan patience, CancellationToken cancel) => new([]);
+
     public async ValueTask<SagaState?> FindAsync(SagaId id, CancellationToken cancel) => await AskAsync(() => _server.Sagas.FindAsync(id, cancel).Result);
 
     public async ValueTask<IReadOnlyList<HistoryEntry>?> HistoryAsync(SagaId id, int after, int limit, CancellationToken cancel) =>

@@ -409,6 +409,48 @@ public sealed class NodeTests : IAsyncDisposable
         history.Count(static entry => entry.Event is "committed" or "turned-back").ShouldBe(1, "one decision, whoever took it");
     }
 
+    [Fact]
+    public async Task Whichever_node_is_asked_tells_the_numbers_of_all()
+    {
+        var (a, b) = (await NodeAsync("a", Store("a"), workers: 1), await NodeAsync("b", Store("b"), workers: 1));
+        foreach (var (node, saga, step) in new[] { (a, "p1", "seat"), (b, "p2", "room") })
+        {
+            await node.StartAsync(saga);
+            await node.ReplyAsync([(await node.Bus.NextAsync(2))[step]], Outcome.Error);
+            // It was heard, and then written, before each of these.
+            await node.StartAsync(saga + "-heard");
+            node.Time.Advance(TimeSpan.FromMilliseconds(150));
+            await node.StartAsync(saga + "-written");
+        }
+        foreach (var node in new[] { a, b })
+        {
+            await Eventually.TrueAsync(async () => (await node.Engine.FailuresAsync()).Groups.Length == 2);
+            (await node.Engine.CountInFlightAsync()).ByStatus[SagaStatus.Running].ShouldBe(6);
+            var (longest, counts) = await node.Engine.WaitingAsync(new SagaFilter(Definition: "pair"), WaitKind.Retry, 10, TimeSpan.FromHours(1));
+            longest.Select(static one => (one.Saga.Id.Value, one.Saga.Steps[one.Step].Error!.Code)).ShouldBe([("p1", "no"), ("p2", "no")], ignoreOrder: true);
+            counts[WaitKind.Retry].ShouldBe(2);
+            (await node.Engine.WaitingAsync(new SagaFilter(Step: "room"), WaitKind.Retry, 10, TimeSpan.Zero)).Longest.ShouldHaveSingleItem().Saga.Id.Value.ShouldBe("p2");
+            (await node.Engine.StatsAsync()).StartedPerSecond.ShouldBe(6);
+            (await node.Engine.StatsAsync(["pair"]))[0].FailedPerSecond.ShouldBe(2);
+            (await node.Engine.StatsSeriesAsync(15)).Points.Sum(static point => point.Started).ShouldBe(6);
+        }
+    }
+
+    [Fact]
+    public async Task A_node_that_does_not_answer_is_left_out_of_the_numbers()
+    {
+        var (a, deaf) = (await NodeAsync("a"), await NodeAsync("deaf", hears: false));
+        await a.StartAsync("p1");
+        await deaf.StartAsync("p2");
+        await Eventually.TrueAsync(async () =>
+        {
+            var began = TimeProvider.System.GetTimestamp();
+            (await a.Engine.CountInFlightAsync()).Definitions.ShouldHaveSingleItem().Sagas.ShouldBe(1);
+            // It knows of the other by now, and has waited for it.
+            return TimeProvider.System.GetElapsedTime(began) > TimeSpan.FromMilliseconds(400);
+        });
+    }
+
     private Task<Node> NodeAsync(string name, bool hears = true, TimeSpan? lease = null) => NodeAsync(name, hears ? Store(name, lease) : new DeafStore(Store(name, lease)));
 
     private async Task<Node> NodeAsync(string name, ISharedSagaStore store, int workers = 2)
@@ -482,6 +524,8 @@ public sealed class NodeTests : IAsyncDisposable
         public ValueTask ForgetAsync(NodeLease node, CancellationToken cancel) => Shared.ForgetAsync(node, cancel);
         public virtual ValueTask<OwnedSaga?> FindOwnedAsync(SagaId id, CancellationToken cancel) => Shared.FindOwnedAsync(id, cancel);
         public ValueTask WatchAsync(SagaId? saga, CancellationToken cancel) => Shared.WatchAsync(saga, cancel);
+        public ValueTask<IReadOnlyList<ReadOnlyMemory<byte>>> AskAsync(IReadOnlyCollection<string> nodes, ReadOnlyMemory<byte> question, TimeSpan patience, CancellationToken cancel) =>
+            Shared.AskAsync(nodes, question, patience, cancel);
     }
 
     /// <summary>A store that answers no commit and no look until the test says so, and tells when what it claimed is in the mailboxes.</summary>
@@ -538,8 +582,8 @@ public sealed class NodeTests : IAsyncDisposable
 
         public ValueTask<StartResult> StartAsync(string id) => Engine.StartAsync(new StartRequest("pair", Payload.Parse("""{"name":"Ada"}""")) { Id = new SagaId(id) });
 
-        public async Task ReplyAsync(IEnumerable<CommandItem> commands) => await Engine.ReceiveAsync(new ReplyBatch([.. commands.Select(static command =>
-            new ReplyItem(command.Saga, command.Step, command.Phase, command.Attempt, Outcome.Ok, Payload.Parse("""{"id":"x","price":10}""")))]));
+        public async Task ReplyAsync(IEnumerable<CommandItem> commands, Outcome outcome = Outcome.Ok) => await Engine.ReceiveAsync(new ReplyBatch([.. commands.Select(command =>
+            new ReplyItem(command.Saga, command.Step, command.Phase, command.Attempt, outcome, Payload.Parse("""{"id":"x","price":10}"""), "no", "no"))]));
 
         public async Task<SagaState> SagaAsync(string id) => (await Engine.FindAsync(new SagaId(id)))!;
 

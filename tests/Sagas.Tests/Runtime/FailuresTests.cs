@@ -17,7 +17,7 @@ public sealed class FailuresTests
         await stage.ReplyAsync(await stage.Bus.NextAsync(), Outcome.Error);
         // Its last attempt: the saga turns back and asks for the cancel.
         (await stage.Bus.NextAsync()).Phase.ShouldBe(Phase.Cancel);
-        var group = stage.Engine.ReadFailures().Groups.ShouldHaveSingleItem();
+        var group = (await stage.Engine.FailuresAsync()).Groups.ShouldHaveSingleItem();
         (group.Code, group.Count, group.Attempts, group.Refused, group.ByStatus[SagaStatus.Compensating]).ShouldBe(("no", 1, 2, false, 1));
         group.Series.Sum().ShouldBe(1);
     }
@@ -29,11 +29,11 @@ public sealed class FailuresTests
         await stage.StartAsync("row", "r1");
         await stage.ReplyAsync(await stage.Bus.NextAsync(), Outcome.Refused);
         (await stage.EndOfAsync("r1")).Course.ShouldBe(SagaStatus.Compensated);
-        stage.Engine.ReadFailures().Groups.ShouldHaveSingleItem().ByStatus[SagaStatus.Compensated].ShouldBe(1);
+        (await stage.Engine.FailuresAsync()).Groups.ShouldHaveSingleItem().ByStatus[SagaStatus.Compensated].ShouldBe(1);
         stage.Time.Advance(TimeSpan.FromHours(23));
-        stage.Engine.ReadFailures().Groups.ShouldHaveSingleItem().Count.ShouldBe(1);
+        (await stage.Engine.FailuresAsync()).Groups.ShouldHaveSingleItem().Count.ShouldBe(1);
         stage.Time.Advance(TimeSpan.FromHours(2));
-        stage.Engine.ReadFailures().Groups.ShouldBeEmpty();
+        (await stage.Engine.FailuresAsync()).Groups.ShouldBeEmpty();
     }
 
     [Fact]
@@ -49,7 +49,7 @@ public sealed class FailuresTests
         await first.Engine.StoppingAsync(CancellationToken.None);
 
         await using var second = await Stage.OpenAsync(store);
-        var group = second.Engine.ReadFailures().Groups.ShouldHaveSingleItem();
+        var group = (await second.Engine.FailuresAsync()).Groups.ShouldHaveSingleItem();
         (group.Definition, group.Code, group.Phase).ShouldBe(("row", "no", Phase.Try));
     }
 
