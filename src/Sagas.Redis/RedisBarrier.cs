@@ -12,8 +12,6 @@ namespace Sagas.Redis;
 /// </summary>
 internal sealed class RedisBarrier : IBarrierStore
 {
-    // How long a crashed process keeps its steps. A handler may take longer: the lease is renewed while it runs.
-    private static readonly TimeSpan Lease = TimeSpan.FromSeconds(30);
     private static readonly TimeSpan AskAgain = TimeSpan.FromMilliseconds(250);
     private static readonly Script s_turn = Script.Of("turn"), s_row = Script.Of("row"), s_leave = Script.Of("leave"), s_effect = Script.Of("effect");
     private readonly RedisLink _link;
@@ -29,7 +27,7 @@ internal sealed class RedisBarrier : IBarrierStore
     {
         (_options, _keepMs) = (options, (long)retention.TotalMilliseconds);
         _link = new RedisLink(options, [KeyOf(new StepKey("", "probe"))], time, log);
-        _renewal = time.CreateTimer(_ => Renew(), null, Lease / 3, Lease / 3);
+        _renewal = time.CreateTimer(_ => Renew(), null, options.BarrierLease / 3, options.BarrierLease / 3);
     }
 
     public async ValueTask OpenAsync(CancellationToken cancel) => await _link.OpenAsync(cancel);
@@ -37,10 +35,10 @@ internal sealed class RedisBarrier : IBarrierStore
     public async ValueTask<BarrierRow?> FindAsync(string saga, string step, CancellationToken cancel)
     {
         var key = new StepKey(saga, step);
-        var token = $"{_life}.{Interlocked.Increment(ref _tokens)}";
-        var answer = (RedisResult[])(await _link.AskAsync(database => RedisLink.EvalAsync(database, s_turn, [KeyOf(key), TurnOf(key)], [token, (long)Lease.TotalMilliseconds]), cancel))!;
+        var number = Interlocked.Increment(ref _tokens);
+        var answer = (RedisResult[])(await _link.AskAsync(database => RedisLink.EvalAsync(database, s_turn, [KeyOf(key), TurnOf(key)], [_life, number, LeaseMs]), cancel))!;
         if ((long)answer[0] == 0) throw new BusyException(AskAgain, $"Another process of this participant is at step '{step}' of saga '{saga}'.");
-        _turns[key] = token;
+        _turns[key] = $"{_life}.{number}";
         return answer[1].IsNull ? null : BarrierRowFormat.Read((byte[])answer[1]!);
     }
 
@@ -62,7 +60,7 @@ internal sealed class RedisBarrier : IBarrierStore
         }
         catch (Runtime.StoreUnavailableException)
         {
-            // Then the lease runs out by itself.
+            // Then the lease runs out by itself, or this process comes again.
         }
     }
 
@@ -91,12 +89,14 @@ internal sealed class RedisBarrier : IBarrierStore
     private void Renew()
     {
         foreach (var (key, token) in _turns)
-            _ = _link.AskAsync(database => RedisLink.EvalAsync(database, s_leave, [TurnOf(key)], [token, (long)Lease.TotalMilliseconds]))
+            _ = _link.AskAsync(database => RedisLink.EvalAsync(database, s_leave, [TurnOf(key)], [token, LeaseMs]))
                 .ContinueWith(static task => task.Exception, CancellationToken.None, TaskContinuationOptions.OnlyOnFaulted, TaskScheduler.Default);
     }
 
-    private static string Lost(StepKey key) =>
-        $"This process was away from step '{key.Step}' of saga '{key.Saga}' for longer than its lease of {Lease.TotalSeconds} s; another one may be at it. Nothing was written.";
+    private long LeaseMs => (long)_options.BarrierLease.TotalMilliseconds;
+
+    private string Lost(StepKey key) =>
+        $"This process was away from step '{key.Step}' of saga '{key.Saga}' for longer than its lease of {_options.BarrierLease.TotalSeconds} s (Sagas:Redis:BarrierLease); another one may be at it. Nothing was written.";
 
     private RedisKey KeyOf(StepKey key) => _options.BarrierTag is { } tag
         ? $"{_options.Prefix}:barrier:{{{tag}}}:{key.Saga}/{key.Step}"

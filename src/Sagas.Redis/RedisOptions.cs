@@ -35,6 +35,12 @@ public sealed class RedisOptions
     /// </summary>
     public string? BarrierTag { get; set; }
 
+    /// <summary>
+    /// For how long a participant's process that has crashed, or does not reach Redis, keeps the steps it is at; then another process may begin them. A handler may
+    /// take longer: it is renewed three times in that time. Default 10 s.
+    /// </summary>
+    public TimeSpan BarrierLease { get; set; } = TimeSpan.FromSeconds(10);
+
     internal ConfigurationOptions Parse()
     {
         var parsed = ConfigurationOptions.Parse(Connection ?? "");
@@ -99,6 +105,7 @@ internal sealed class ValidRedisOptions : IValidateOptions<RedisOptions>
         Check("Timeout", options.Timeout, TimeSpan.FromMilliseconds(50), TimeSpan.FromMinutes(1));
         Check("ConnectTimeout", options.ConnectTimeout, TimeSpan.FromMilliseconds(100), TimeSpan.FromMinutes(10));
         Check("Lease", options.Lease, TimeSpan.FromSeconds(1), TimeSpan.FromHours(1));
+        Check("BarrierLease", options.BarrierLease, TimeSpan.FromSeconds(1), TimeSpan.FromHours(1));
         return faults.Count == 0 ? ValidateOptionsResult.Success : ValidateOptionsResult.Fail(faults);
 
         void Check(string key, TimeSpan value, TimeSpan least, TimeSpan most)

@@ -1,3 +1,4 @@
+using System.Globalization;
 using Microsoft.Extensions.DependencyInjection;
 using Sagas.Redis;
 using Sagas.Tests.Participants;
@@ -125,6 +126,46 @@ public sealed class RedisEffectTests
     }
 
     [Fact]
+    public async Task A_process_that_could_not_leave_a_step_has_its_turn_again_at_once_and_others_wait()
+    {
+        await using var proxy = new CuttingProxy((await RedisServer.SharedAsync()).Port);
+        await using var one = await OpenAsync(proxy.Address);
+        await using var other = await OpenAsync();
+        (await one.TryAsync()).ShouldBeOk();
+        // It has its turn, and does not know.
+        proxy.CutNextAnswer();
+        (await one.ConfirmAsync()).Outcome.ShouldBe(Outcome.Error);
+        proxy.Cuts.ShouldBe(1);
+        (await other.ConfirmAsync()).Outcome.ShouldBe(Outcome.Busy);
+        await Eventually.TrueAsync(async () => (await one.ConfirmAsync()).Outcome == Outcome.Ok, seconds: 5);
+        (await other.ConfirmAsync()).ShouldBeOk();
+        one.ShouldHaveCalled("try LH1", "confirm LH1 12A");
+    }
+
+    [Fact]
+    public async Task What_is_still_on_its_way_from_an_earlier_turn_of_the_same_process_is_not_written()
+    {
+        (await RedisServer.SharedAsync()).Cli("set", Balance, "100");
+        await using var desk = await OpenAsync();
+        var (begun, goOn) = (new TaskCompletionSource(), new TaskCompletionSource());
+        desk.Agent.Try = async (context, _) =>
+        {
+            begun.SetResult();
+            await goOn.Task;
+            return await EffectsOf(desk).ApplyAsync<Seat>(context, Take, [Balance], 30, "12A");
+        };
+        var trying = desk.TryAsync();
+        await begun.Task;
+        // As if it had begun anew meanwhile.
+        var server = await RedisServer.SharedAsync();
+        var token = server.Cli("get", Row("seat") + ":turn").Split('.');
+        server.Cli("set", Row("seat") + ":turn", $"{token[0]}.{int.Parse(token[1], CultureInfo.InvariantCulture) + 1}");
+        goOn.SetResult();
+        (await trying).Outcome.ShouldBe(Outcome.Busy);
+        await BalanceShouldBe(100);
+    }
+
+    [Fact]
     public async Task A_refusal_and_a_compensation_are_noted_with_their_effect_too()
     {
         (await RedisServer.SharedAsync()).Cli("set", Balance, "100");
@@ -155,11 +196,10 @@ public sealed class RedisEffectTests
 
     private static RedisEffects EffectsOf(Desk desk) => desk.Services.GetRequiredService<RedisEffects>();
 
-    private async Task<Desk> OpenAsync()
-    {
-        var connection = (await RedisServer.SharedAsync()).Address;
-        return await Desk.OpenAsync(p => p.UseRedisBarrier(options => (options.Connection, options.Prefix, options.BarrierTag) = (connection, _prefix, "money")));
-    }
+    private async Task<Desk> OpenAsync() => await OpenAsync((await RedisServer.SharedAsync()).Address);
+
+    private Task<Desk> OpenAsync(string connection) =>
+        Desk.OpenAsync(p => p.UseRedisBarrier(options => (options.Connection, options.Prefix, options.BarrierTag) = (connection, _prefix, "money")));
 
     private string Row(string step) => $"{_prefix}:barrier:{{money}}:s1/{step}";
 
