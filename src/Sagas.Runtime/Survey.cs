@@ -145,8 +145,9 @@ internal sealed class Survey(EngineParts engine, Pulse pulse, Failures failures,
 
     private object AnswerHere(Question question) => question switch
     {
+        // The oldest of all is the store's to tell.
         RatesQuestion rates => new RatesAnswer([.. rates.Definitions.Select(pulse.LastMinute)],
-            [.. rates.Definitions.Select(name => CountHere().Definitions.Where(version => name is null || version.Definition == name).Min(static version => (DateTimeOffset?)version.OldestAt))]),
+            [.. rates.Definitions.Select(name => name is null ? null : CountHere().Definitions.Where(version => version.Definition == name).Min(static version => (DateTimeOffset?)version.OldestAt))]),
         SeriesQuestion series => pulse.Series(series.Definition, series.Minutes),
         InFlightQuestion => CountHere(),
         WaitingQuestion waiting => WaitingHere(waiting),
