@@ -106,15 +106,7 @@ public sealed class RedisEffectTests
         (await RedisServer.SharedAsync()).Cli("set", Balance, "100");
         await using var paused = await OpenAsync();
         await using var other = await OpenAsync();
-        var (begun, goOn) = (new TaskCompletionSource(), new TaskCompletionSource());
-        paused.Agent.Try = async (context, _) =>
-        {
-            begun.SetResult();
-            await goOn.Task;
-            return await EffectsOf(paused).ApplyAsync<Seat>(context, Take, [Balance], 30, "12A");
-        };
-        var trying = paused.TryAsync();
-        await begun.Task;
+        var (trying, goOn) = await TryAndPauseAsync(paused);
         await LeaseIsOverAsync("seat");
         (await other.CancelAsync()).ShouldBeOk();
         goOn.SetResult();
@@ -147,15 +139,7 @@ public sealed class RedisEffectTests
     {
         (await RedisServer.SharedAsync()).Cli("set", Balance, "100");
         await using var desk = await OpenAsync();
-        var (begun, goOn) = (new TaskCompletionSource(), new TaskCompletionSource());
-        desk.Agent.Try = async (context, _) =>
-        {
-            begun.SetResult();
-            await goOn.Task;
-            return await EffectsOf(desk).ApplyAsync<Seat>(context, Take, [Balance], 30, "12A");
-        };
-        var trying = desk.TryAsync();
-        await begun.Task;
+        var (trying, goOn) = await TryAndPauseAsync(desk);
         // As if it had begun anew meanwhile.
         var server = await RedisServer.SharedAsync();
         var token = server.Cli("get", Row("seat") + ":turn").Split('.');
@@ -192,6 +176,21 @@ public sealed class RedisEffectTests
         long.Parse(server.Cli("pttl", Row("money"))).ShouldBeInRange(1, (long)TimeSpan.FromDays(7).TotalMilliseconds);
         await desk.ConfirmAsync();
         long.Parse(server.Cli("pttl", Row("seat"))).ShouldBeInRange(1, (long)TimeSpan.FromDays(7).TotalMilliseconds);
+    }
+
+    /// <summary>A try that has begun and takes 30 once it is let go on.</summary>
+    private async Task<(Task<ReplyItem> Trying, TaskCompletionSource GoOn)> TryAndPauseAsync(Desk desk)
+    {
+        var (begun, goOn) = (new TaskCompletionSource(), new TaskCompletionSource());
+        desk.Agent.Try = async (context, _) =>
+        {
+            begun.SetResult();
+            await goOn.Task;
+            return await EffectsOf(desk).ApplyAsync<Seat>(context, Take, [Balance], 30, "12A");
+        };
+        var trying = desk.TryAsync();
+        await begun.Task;
+        return (trying, goOn);
     }
 
     private static RedisEffects EffectsOf(Desk desk) => desk.Services.GetRequiredService<RedisEffects>();
