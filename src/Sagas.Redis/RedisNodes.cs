@@ -18,6 +18,7 @@ public sealed partial class RedisStore
     private INodeListener? _listener;
     private readonly ConcurrentDictionary<string, Asking> _asking = new();
     private volatile Loss? _lost;
+    private long _questions;
 
     private RedisChannel NodesChannel => Channel("nodes");
 
@@ -139,7 +140,7 @@ public sealed partial class RedisStore
     public async ValueTask<IReadOnlyList<ReadOnlyMemory<byte>>> AskAsync(IReadOnlyCollection<string> nodes, ReadOnlyMemory<byte> question, TimeSpan patience, CancellationToken cancel)
     {
         ArgumentNullException.ThrowIfNull(nodes);
-        var number = $"{_life}.{Interlocked.Increment(ref _commits)}";
+        var number = $"{_life}.{Interlocked.Increment(ref _questions)}";
         var asking = _asking[number] = new Asking(nodes);
         try
         {

@@ -21,7 +21,7 @@ public sealed record FailureGroup(string Definition, int Version, string? Step, 
     /// <summary>How many sagas.</summary>
     public long Count => ByStatus.Values.Sum();
 
-    /// <summary>With the same failure at another node. A saga that changed hands counts where it is now, and in the series where it met the failure.</summary>
+    /// <summary>With the same failure at another node. A saga that changed hands counts where it is now; in the series both may have it, when both live.</summary>
     internal FailureGroup With(FailureGroup other)
     {
         var last = other.LastAt > LastAt ? other : this;
