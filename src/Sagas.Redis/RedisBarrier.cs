@@ -26,7 +26,8 @@ internal sealed class RedisBarrier : IBarrierStore
     public RedisBarrier(RedisOptions options, TimeSpan retention, TimeProvider time, ILogger log)
     {
         (_options, _keepMs) = (options, (long)retention.TotalMilliseconds);
-        _link = new RedisLink(options, [KeyOf(new StepKey("", "probe"))], time, log);
+        // So many that each server of a cluster has some of them.
+        _link = new RedisLink(options, [.. Enumerable.Range(0, 32).Select(i => KeyOf(new StepKey("", $"probe{i}")))], time, log);
         _renewal = time.CreateTimer(_ => Renew(), null, options.BarrierLease / 3, options.BarrierLease / 3);
     }
 

@@ -1,6 +1,5 @@
-using System.Collections.Concurrent;
 using System.Collections.Frozen;
-using System.Net;
+using System.Collections.Immutable;
 using System.Security.Cryptography;
 using System.Text;
 using Microsoft.Extensions.Logging;
@@ -35,21 +34,22 @@ internal sealed class Script
 }
 
 /// <summary>
-/// The connection to Redis: runs scripts, gives up after the timeout, says what is wrong, and finds out when it is well again. Every question goes to a
-/// primary: a replica may lag behind.
+/// The way to Redis: runs scripts, gives up after the timeout, says what is wrong, finds out when it is well again, and makes a new connection when one does not
+/// get well. Every question goes to a primary: a replica may lag behind.
 /// </summary>
 internal sealed class RedisLink : IAsyncDisposable
 {
-    private static readonly TimeSpan ProbeEvery = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan ProbeEvery = TimeSpan.FromSeconds(1), ReplaceAfter = TimeSpan.FromSeconds(3);
     private const int CheckEvery = 5;   // probes
     private readonly RedisOptions _options;
     private readonly RedisKey[] _probes;
     private readonly TimeProvider _time;
     private readonly ILogger _log;
     private readonly CancellationTokenSource _stop = new();
-    private readonly ConcurrentDictionary<string, bool> _lost = new();   // servers
-    private ConnectionMultiplexer? _connection;
-    private Task _watching = Task.CompletedTask;
+    private volatile RedisConnection? _connection;
+    private Task _watching = Task.CompletedTask, _replacing = Task.CompletedTask;
+    private volatile ImmutableList<(RedisChannel Channel, Action<RedisValue> Listener)> _heard = [];
+    private volatile bool _isWell = true;
     private volatile string? _trouble;
     private volatile StoreHealth _checked = StoreHealth.Good;
     private long _reconfiguredAt;
@@ -60,9 +60,9 @@ internal sealed class RedisLink : IAsyncDisposable
     /// <param name="log">Where what is wrong is said.</param>
     public RedisLink(RedisOptions options, RedisKey[] probes, TimeProvider time, ILogger log) => (_options, _probes, _time, _log) = (options, probes, time, log);
 
-    public IDatabase Database => (_connection ?? throw new InvalidOperationException("The store is not open.")).GetDatabase();
+    public IDatabase Database => Connection.Database;
 
-    public ISubscriber Subscriber => _connection!.GetSubscriber();
+    private RedisConnection Connection => _connection ?? throw new InvalidOperationException("The store is not open.");
 
     /// <summary>What is wrong, if anything is.</summary>
     public StoreHealth Health => _trouble is { } trouble ? new StoreHealth(StoreLevel.Down, trouble) : _checked;
@@ -73,17 +73,8 @@ internal sealed class RedisLink : IAsyncDisposable
     {
         var began = TimeProvider.System.GetTimestamp();
         var settings = _options.Parse();
-        _connection = await ConnectionMultiplexer.ConnectAsync(settings).ConfigureAwait(false);
-        // There are two to each server, and one that is loading lets go of them with every question: what is said once is enough.
-        _connection.ConnectionFailed += (_, failure) =>
-        {
-            if (failure.FailureType != ConnectionFailureType.Loading && _lost.TryAdd(Name(failure.EndPoint), true)) Log.ConnectionLost(_log, Name(failure.EndPoint), failure.FailureType.ToString());
-        };
-        _connection.ConnectionRestored += (_, failure) =>
-        {
-            if (_lost.TryRemove(Name(failure.EndPoint), out var _)) Log.ConnectionRestored(_log, Name(failure.EndPoint));
-        };
-        while (await ProbeAsync().ConfigureAwait(false) is { } trouble)
+        _connection = await RedisConnection.OpenAsync(settings, _options.Prefix, _log).ConfigureAwait(false);
+        while (await ProbeAsync(_connection).ConfigureAwait(false) is { } trouble)
         {
             if (TimeProvider.System.GetElapsedTime(began) >= _options.ConnectTimeout)
                 throw new StoreUnavailableException($"Redis at '{_options.Shown}' (Sagas:Redis:Connection) cannot be used: {await RedisGreeting.FaultAsync(settings, _options.Timeout).ConfigureAwait(false) ?? trouble} Expected is a primary that this program may write to.");
@@ -92,6 +83,25 @@ internal sealed class RedisLink : IAsyncDisposable
         await CheckAsync(starting: true).ConfigureAwait(false);
         _watching = Task.Run(WatchAsync, CancellationToken.None);
     }
+
+    /// <summary>Has what comes on these channels told to listeners, one message after the other. Returns when Redis knows.</summary>
+    /// <exception cref="StoreUnavailableException">It did not say so in time.</exception>
+    public async Task HearAsync(params (RedisChannel Channel, Action<RedisValue> Listener)[] all)
+    {
+        try
+        {
+            await Connection.HearAsync(all, _options.Timeout).ConfigureAwait(false);
+            _heard = [.. all];
+        }
+        catch (Exception e) when (IsTrouble(e))
+        {
+            throw Troubled(e);
+        }
+    }
+
+    /// <summary>Says something on a channel.</summary>
+    /// <exception cref="StoreUnavailableException">Whether anybody heard it is not known.</exception>
+    public Task PublishAsync(RedisChannel channel, RedisValue message, CancellationToken cancel = default) => AskAsync(_ => Connection.Subscriber.PublishAsync(channel, message), cancel);
 
     /// <summary>Runs a script. The keys lie in one partition.</summary>
     public Task<RedisResult> EvalAsync(Script script, RedisKey[] keys, RedisValue[] values) => EvalAsync(Database, script, keys, values);
@@ -157,8 +167,8 @@ internal sealed class RedisLink : IAsyncDisposable
     {
         await _stop.CancelAsync().ConfigureAwait(false);
         await _watching.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        if (_connection is not null) await _connection.CloseAsync().ConfigureAwait(false);
-        _connection?.Dispose();
+        await _replacing.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        if (_connection is { } connection) await connection.DisposeAsync().ConfigureAwait(false);
     }
 
     private string Describe(Exception e)
@@ -187,12 +197,13 @@ internal sealed class RedisLink : IAsyncDisposable
         var now = Environment.TickCount64;
         var last = Volatile.Read(ref _reconfiguredAt);
         if (now - last < 1000 || Interlocked.CompareExchange(ref _reconfiguredAt, now, last) != last) return;
-        _ = _connection?.ConfigureAsync();
+        _connection?.Reconfigure();
     }
 
     private async Task WatchAsync()
     {
         using var timer = new PeriodicTimer(ProbeEvery, _time);
+        var wellAt = TimeProvider.System.GetTimestamp();
         for (var turn = 1; ; turn++)
         {
             try
@@ -205,19 +216,49 @@ internal sealed class RedisLink : IAsyncDisposable
             }
             if (_trouble is not null)
             {
-                _trouble = await ProbeAsync().ConfigureAwait(false);
+                _trouble = await ProbeAsync(Connection).ConfigureAwait(false);
                 if (_trouble is null) Log.Up(_log);
             }
             if (turn % CheckEvery == 0 && _trouble is null) await CheckAsync(starting: false).ConfigureAwait(false);
+            _isWell = _trouble is null && (_heard.IsEmpty || await HearsAsync(Connection).ConfigureAwait(false));
+            if (_isWell) wellAt = TimeProvider.System.GetTimestamp();
+            else if (_replacing.IsCompleted && TimeProvider.System.GetElapsedTime(wellAt) > ReplaceAfter) _replacing = ReplaceAsync();
+        }
+    }
+
+    /// <summary>Puts another connection in the place of one that does not get well, if the other one is. Redis may as well be away: then neither is.</summary>
+    private async Task ReplaceAsync()
+    {
+        var (old, fresh) = (Connection, await RedisConnection.OpenAsync(_options.Parse(), _options.Prefix, _log).ConfigureAwait(false));
+        var isBetter = await ProbeAsync(fresh).ConfigureAwait(false) is null && await HearsAsync(fresh, _heard).ConfigureAwait(false) && !_isWell && !_stop.IsCancellationRequested;
+        if (isBetter)
+        {
+            _connection = fresh;
+            Log.Replaced(_log);
+        }
+        // Who still waits for the old one's answer is told that there is none, and repeats what it asked.
+        await (isBetter ? old : fresh).DisposeAsync().ConfigureAwait(false);
+    }
+
+    private async Task<bool> HearsAsync(RedisConnection connection, ImmutableList<(RedisChannel Channel, Action<RedisValue> Listener)>? first = null)
+    {
+        try
+        {
+            if (first is not null) await connection.HearAsync(first, _options.Timeout).ConfigureAwait(false);
+            return await connection.HearsAsync(_options.Timeout).ConfigureAwait(false);
+        }
+        catch (Exception e) when (IsTrouble(e))
+        {
+            return false;
         }
     }
 
     /// <summary>Writes to every place. Null: all is well.</summary>
-    private async Task<string?> ProbeAsync()
+    private async Task<string?> ProbeAsync(RedisConnection connection)
     {
         try
         {
-            var database = Database;
+            var database = connection.Database;
             await Task.WhenAll(_probes.Select(key => database.StringSetAsync(key, "1", flags: CommandFlags.DemandMaster))).WaitAsync(_options.Timeout).ConfigureAwait(false);
             return null;
         }
@@ -233,27 +274,26 @@ internal sealed class RedisLink : IAsyncDisposable
     {
         var warnings = new List<string>();
         var low = false;
-        foreach (var endpoint in _connection!.GetEndPoints())
+        foreach (var server in Connection.Primaries)
         {
-            var server = _connection.GetServer(endpoint);
-            if (!server.IsConnected || server.IsSlave) continue;
+            var name = RedisConnection.Name(server.EndPoint);
             try
             {
                 var info = (await server.InfoAsync().WaitAsync(_options.Timeout).ConfigureAwait(false)).SelectMany(static section => section)
                     .GroupBy(static pair => pair.Key).ToDictionary(static pair => pair.Key, static pair => pair.Last().Value);
                 if (info.GetValueOrDefault("aof_enabled") != "1")
-                    warnings.Add($"Redis {Name(endpoint)} keeps no append-only file: what was acknowledged is lost when it stops. Set appendonly yes.");
+                    warnings.Add($"Redis {name} keeps no append-only file: what was acknowledged is lost when it stops. Set appendonly yes.");
                 if (info.GetValueOrDefault("maxmemory_policy") is { } policy && policy != "noeviction")
-                    warnings.Add($"Redis {Name(endpoint)} has maxmemory-policy {policy}: when memory runs out it throws sagas away. Set noeviction.");
+                    warnings.Add($"Redis {name} has maxmemory-policy {policy}: when memory runs out it throws sagas away. Set noeviction.");
                 if (long.TryParse(info.GetValueOrDefault("maxmemory"), out var most) && most > 0 && long.TryParse(info.GetValueOrDefault("used_memory"), out var used) && used > most / 10 * 9)
                 {
                     low = true;
-                    warnings.Add($"Redis {Name(endpoint)} uses {used >> 20} MiB of its {most >> 20} MiB: new sagas are refused so that open ones can end. Give it more memory.");
+                    warnings.Add($"Redis {name} uses {used >> 20} MiB of its {most >> 20} MiB: new sagas are refused so that open ones can end. Give it more memory.");
                 }
             }
             catch (Exception e) when (IsTrouble(e))
             {
-                warnings.Add($"What Redis {Name(endpoint)} keeps could not be verified: {_options.Scrub(e.Message)} Allow INFO to this user, or see to it that appendonly is yes and maxmemory-policy noeviction.");
+                warnings.Add($"What Redis {name} keeps could not be verified: {_options.Scrub(e.Message)} Allow INFO to this user, or see to it that appendonly is yes and maxmemory-policy noeviction.");
             }
         }
         var detail = warnings.Count == 0 ? null : string.Join(' ', warnings);
@@ -261,13 +301,6 @@ internal sealed class RedisLink : IAsyncDisposable
             foreach (var warning in warnings) Log.Warned(_log, warning);
         _checked = detail is null ? StoreHealth.Good : new StoreHealth(low ? StoreLevel.Low : StoreLevel.Good, detail);
     }
-
-    private static string Name(EndPoint? endpoint) => endpoint switch
-    {
-        DnsEndPoint dns => $"{dns.Host}:{dns.Port}",
-        null => "?",
-        _ => endpoint.ToString()!,
-    };
 }
 
 internal static partial class Log
@@ -277,6 +310,9 @@ internal static partial class Log
 
     [LoggerMessage(2, LogLevel.Information, "The connection to Redis {Server} is back.")]
     public static partial void ConnectionRestored(ILogger log, string server);
+
+    [LoggerMessage(7, LogLevel.Warning, "The Redis client did not get over the loss of its connection. Another took its place.")]
+    public static partial void Replaced(ILogger log);
 
     [LoggerMessage(3, LogLevel.Error, "Redis cannot be used: {Trouble} Nothing is acknowledged meanwhile; it goes on by itself.")]
     public static partial void Down(ILogger log, string trouble);

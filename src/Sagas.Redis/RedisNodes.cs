@@ -144,7 +144,7 @@ public sealed partial class RedisStore
         var asking = _asking[number] = new Asking(nodes);
         try
         {
-            await _link.AskAsync(_ => _link.Subscriber.PublishAsync(AskedChannel, Letter(Node, number, question)), cancel).ConfigureAwait(false);
+            await _link.PublishAsync(AskedChannel, Letter(Node, number, question), cancel).ConfigureAwait(false);
             await asking.All.WaitAsync(patience, TimeProvider.System, cancel).ConfigureAwait(false);
         }
         catch (TimeoutException)
@@ -210,7 +210,7 @@ public sealed partial class RedisStore
     {
         try
         {
-            await _link.AskAsync(_ => _link.Subscriber.PublishAsync(NodesChannel, what)).ConfigureAwait(false);
+            await _link.PublishAsync(NodesChannel, what).ConfigureAwait(false);
         }
         catch (StoreUnavailableException)
         {
@@ -221,32 +221,26 @@ public sealed partial class RedisStore
     private async Task SubscribeAsync()
     {
         if (_listener is not { } listener) return;
-        try
-        {
-            await _link.Subscriber.SubscribeAsync(HeardChannel, (_, message) =>
+        await _link.HearAsync(
+            (HeardChannel, message =>
             {
                 // The committing node's name, then the state.
                 var bytes = (byte[])message!;
                 var end = Array.IndexOf(bytes, (byte)'\n');
                 if (!bytes.AsSpan(0, end).SequenceEqual(_nodeUtf8)) listener.Heard(StateJson.Read(bytes.AsSpan(end + 1)));
-            }).ConfigureAwait(false);
-            await _link.Subscriber.SubscribeAsync(TakenChannel, (_, message) => listener.Taken(new SagaId((string)message!))).ConfigureAwait(false);
-            await _link.Subscriber.SubscribeAsync(NodesChannel, (_, message) =>
+            }),
+            (TakenChannel, message => listener.Taken(new SagaId((string)message!))),
+            (NodesChannel, message =>
             {
                 if (message == "definitions") listener.DefinitionsChanged();
                 else listener.NodesChanged();
-            }).ConfigureAwait(false);
-            await _link.Subscriber.SubscribeAsync(AskedChannel, (_, message) => Answer(listener, (byte[])message!)).ConfigureAwait(false);
-            await _link.Subscriber.SubscribeAsync(AnswersChannel(Node), (_, message) =>
+            }),
+            (AskedChannel, message => Answer(listener, (byte[])message!)),
+            (AnswersChannel(Node), message =>
             {
                 var (node, number, answer) = Opened((byte[])message!);
                 if (_asking.TryGetValue(number, out var asking)) asking.Answered(node, answer);
-            }).ConfigureAwait(false);
-        }
-        catch (RedisException e)
-        {
-            throw _link.Troubled(e);
-        }
+            })).ConfigureAwait(false);
     }
 
     // Counting takes its time, and what the other channels tell must not wait for it.
@@ -259,7 +253,7 @@ public sealed partial class RedisStore
         try
         {
             var answer = listener.Asked(question);
-            await _link.AskAsync(_ => _link.Subscriber.PublishAsync(AnswersChannel(node), Letter(Node, number, answer))).ConfigureAwait(false);
+            await _link.PublishAsync(AnswersChannel(node), Letter(Node, number, answer)).ConfigureAwait(false);
         }
         catch (StoreUnavailableException)
         {

@@ -1,3 +1,4 @@
+using System.Reflection;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
@@ -6,6 +7,7 @@ using Sagas.Redis;
 using Sagas.Runtime;
 using Sagas.Tests.Runtime;
 using Shouldly;
+using StackExchange.Redis;
 using Xunit;
 
 namespace Sagas.Tests.Redis;
@@ -109,6 +111,42 @@ public sealed class RedisFaultTests : IAsyncDisposable
             foreach (var said in new[] { "is lost", "cannot be used", "is back", "can be used again" })
                 log.Lines.Count(line => line.Contains(said, StringComparison.Ordinal)).ShouldBe(1, string.Join('\n', log.Lines));
         }
+    }
+
+    [Theory]
+    [InlineData("interactive", 1)]      // asks; the client believes that it is being made
+    [InlineData("interactive", 2)]      // asks; the client believes that it is there
+    [InlineData("subscription", 1)]     // hears
+    [InlineData("subscription", 2)]
+    public async Task A_client_that_waits_for_ever_for_a_connection_that_it_has_forgotten_is_replaced(string which, int state)
+    {
+        var server = await ServerAsync();
+        var log = new ListLog();
+        var listener = new Listener();
+        var store = await OpenAsync(server.Address, log: log, listener: listener);
+        var start = await store.MustCommitAsync(TestSagas.Start("a"));
+        Forget(store, which, state);
+        if (which == "interactive") await Should.ThrowAsync<StoreUnavailableException>(async () => await store.CommitAsync(start.Next()));
+        await Eventually.TrueAsync(() => log.Contains("Another took its place"));
+        await Eventually.TrueAsync(() => store.Health.Level == StoreLevel.Good);
+        await store.MustCommitAsync(start.Next());
+        var before = listener.Times;
+        server.Cli("publish", "sagas:nodes", "entered");
+        await Eventually.TrueAsync(() => listener.Times > before);
+
+        // What StackExchange.Redis 1.2.6 does to itself when PhysicalBridge.OnDisconnected meets a connection that is just being made.
+        static void Forget(RedisStore store, string which, int state)
+        {
+            var client = (ConnectionMultiplexer)Field(Field(Field(store, "_link"), "_connection"), "_client");
+            var bridge = Field(Field(client.GetServer(client.GetEndPoints()[0]), "server"), which);
+            var connection = (IDisposable)Field(bridge, "physical");
+            Of(bridge, "physical").SetValue(bridge, null);
+            Of(bridge, "state").SetValue(bridge, state);
+            connection.Dispose();
+        }
+
+        static object Field(object of, string name) => Of(of, name).GetValue(of)!;
+        static FieldInfo Of(object of, string name) => of.GetType().GetField(name, BindingFlags.NonPublic | BindingFlags.Instance)!;
     }
 
     [Fact]
@@ -257,19 +295,44 @@ public sealed class RedisFaultTests : IAsyncDisposable
         return server;
     }
 
-    private async Task<RedisStore> OpenAsync(string connection, Action<RedisOptions>? configure = null, ILogger<RedisStore>? log = null)
+    private async Task<RedisStore> OpenAsync(string connection, Action<RedisOptions>? configure = null, ILogger<RedisStore>? log = null, INodeListener? listener = null)
     {
         var options = new RedisOptions { Connection = connection, Timeout = TimeSpan.FromSeconds(2) };
         configure?.Invoke(options);
         var store = new RedisStore(Options.Create(options), Options.Create(new SagasOptions()), TimeProvider.System, log);
         _open.Add(store);
+        if (listener is not null) store.Listen(listener);
         await store.OpenAsync(default);
         return store;
+    }
+
+    private sealed class Listener : INodeListener
+    {
+        private int _times;
+
+        public int Times => Volatile.Read(ref _times);
+
+        public void NodesChanged() => Interlocked.Increment(ref _times);
+
+        public void Heard(SagaState saga) { }
+
+        public void Taken(SagaId saga) { }
+
+        public void DefinitionsChanged() { }
+
+        public void WritesLost() { }
+
+        public ReadOnlyMemory<byte> Asked(ReadOnlyMemory<byte> question) => default;
     }
 
     private sealed class ListLog : ILogger<RedisStore>
     {
         public List<string> Lines { get; } = [];
+
+        public bool Contains(string text)
+        {
+            lock (Lines) return Lines.Any(line => line.Contains(text, StringComparison.Ordinal));
+        }
 
         public IDisposable? BeginScope<TState>(TState state) where TState : notnull => null;
 
