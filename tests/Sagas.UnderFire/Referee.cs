@@ -139,10 +139,10 @@ public sealed class Referee : IAsyncDisposable
         lock (_random) return Place.Nodes[_random.Next(Place.Nodes.Length)];
     }
 
-    /// <summary>Asks one node after another until one acknowledges; whether another has heard of it before nobody knows.</summary>
+    /// <summary>Asks one node after another until one acknowledges; whether another has heard of it before nobody knows. No harm lasts as long as that.</summary>
     private async Task AcknowledgeAsync(string id, Order order, CancellationToken cancel)
     {
-        while (true)
+        for (var began = Stopwatch.GetTimestamp(); Stopwatch.GetElapsedTime(began) < 2 * Patience;)
         {
             try
             {
@@ -160,6 +160,7 @@ public sealed class Referee : IAsyncDisposable
             }
             await Task.Delay(300, cancel);
         }
+        Wrong($"no node has acknowledged the start of {id} within {2 * Patience.TotalSeconds} s");
     }
 
     private async Task OrderAsync(CancellationToken cancel)
@@ -415,7 +416,7 @@ public sealed class Referee : IAsyncDisposable
         foreach (var (key, version) in versions)
         {
             Wrong($"{key} was not taken over from node {node} within a minute: it is still at version {version}");
-            await DumpAsync(key[(key.LastIndexOf(':') + 1)..], cancel);
+            if (_wrongs.Count < 10) await DumpAsync(key[(key.LastIndexOf(':') + 1)..], cancel);
         }
         return takeovers;
     }
@@ -479,8 +480,10 @@ public sealed class Referee : IAsyncDisposable
     {
         var near = _proxies.Where(proxy => proxy.Name.StartsWith(who, StringComparison.Ordinal) && proxy.Name.EndsWith(server, StringComparison.Ordinal)).ToArray();
         // What held nothing back, since the process there was just starting, was no harm.
-        for (var hit = 0L; hit == 0; cancel.ThrowIfCancellationRequested())
+        var hit = 0L;
+        for (var attempt = 1; hit == 0 && attempt <= 10; attempt++)
         {
+            cancel.ThrowIfCancellationRequested();
             var proxy = near[Next(near.Length)];
             var time = TimeSpan.FromMilliseconds(Next(1000, 5000));
             Note($"{fault} between {proxy.Name} for {time}");
@@ -492,7 +495,7 @@ public sealed class Referee : IAsyncDisposable
                 _ => await proxy.SlowAsync(TimeSpan.FromMilliseconds(Next(100, 500)), time, cancel),
             };
         }
-        _score.Hit(fault);
+        if (hit > 0) _score.Hit(fault);
     }, cancel);
 
     private IEnumerable<Func<CancellationToken, Task>> ParticipantHarm()
