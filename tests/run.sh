@@ -21,7 +21,8 @@ run_xunit() {
   local name=$1 total errors failures skipped code
   echo
   echo "== $name"
-  dotnet "tests/$name/bin/Release/net10.0/$name.dll" -noLogo -noColor 2>&1 | tee "$logs/$name"
+  # With -longRunning it names tests that take their time while they run, and prints what tests that pass have to say: seeds, states, hits of faults.
+  dotnet "tests/$name/bin/Release/net10.0/$name.dll" -noLogo -noColor -longRunning 240 2>&1 </dev/null | tee "$logs/$name"
   code=${PIPESTATUS[0]}
   if [[ $(grep -E 'Total: [0-9]+, Errors: ' "$logs/$name" | tail -n 1) =~ Total:\ ([0-9]+),\ Errors:\ ([0-9]+),\ Failed:\ ([0-9]+),\ Skipped:\ ([0-9]+) ]]; then
     total=${BASH_REMATCH[1]} errors=${BASH_REMATCH[2]} failures=${BASH_REMATCH[3]} skipped=${BASH_REMATCH[4]}
