@@ -60,9 +60,17 @@ internal sealed class RunningProgram : IAsyncDisposable
     {
         using var process = Process.Start(start)!;
         var error = process.StandardError.ReadToEndAsync();
-        var output = await process.StandardOutput.ReadToEndAsync();
-        await process.WaitForExitAsync();
-        return (process.ExitCode, output + await error);
+        var (output, patience) = (process.StandardOutput.ReadToEndAsync(), TimeSpan.FromMinutes(5));
+        try
+        {
+            await Task.WhenAll(output, error, process.WaitForExitAsync()).WaitAsync(patience);
+        }
+        catch (TimeoutException e)
+        {
+            process.Kill(entireProcessTree: true);
+            throw new TimeoutException($"{string.Join(' ', start.ArgumentList)} has not ended after {patience.TotalMinutes} min.\n{await output}{await error}", e);
+        }
+        return (process.ExitCode, await output + await error);
     }
 
     public static ProcessStartInfo How(string dll, params string[] arguments) =>

@@ -101,7 +101,8 @@ internal sealed class ServerProcess : IAsyncDisposable
         {
             // The guard has ended before.
         }
-        await _guard.WaitForExitAsync();
+        // What the server has started, and leaves behind, may keep its output open; it is not waited for.
+        await _guard.WaitForExitAsync().WaitAsync(TimeSpan.FromSeconds(30)).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         _guard.Dispose();
     }
 }

@@ -10,6 +10,7 @@ namespace Sagas.Tests.MassTransit;
 /// <summary>A RabbitMQ of the tests' own: its own ports, node name, name server, data and home, so that it stands beside any other.</summary>
 internal sealed class RabbitServer : IAsyncDisposable
 {
+    private static readonly TimeSpan s_patience = TimeSpan.FromMinutes(1);
     private readonly string _directory = Directory.CreateTempSubdirectory("sagas-rabbit-").FullName;
     private readonly Dictionary<string, string> _environment;
     private readonly string _user;
@@ -107,8 +108,8 @@ internal sealed class RabbitServer : IAsyncDisposable
         foreach (var (key, value) in _environment) start.Environment[key] = value;
         using var ctl = Process.Start(start)!;
         var error = ctl.StandardError.ReadToEndAsync();
-        var output = await ctl.StandardOutput.ReadToEndAsync();
-        await ctl.WaitForExitAsync();
+        var output = await ctl.StandardOutput.ReadToEndAsync().WaitAsync(s_patience);
+        await ctl.WaitForExitAsync().WaitAsync(s_patience);
         return ctl.ExitCode == 0 ? output.Trim() : throw new InvalidOperationException($"rabbitmqctl {string.Join(' ', arguments)}: {output}{await error}");
     }
 
@@ -120,7 +121,7 @@ internal sealed class RabbitServer : IAsyncDisposable
     public async Task HoldsAsync(string queue, int count = 1)
     {
         await using var connection = await new ConnectionFactory { Uri = new Uri(Url) }.CreateConnectionAsync();
-        while (true)
+        for (var began = Stopwatch.GetTimestamp(); Stopwatch.GetElapsedTime(began) < s_patience;)
         {
             await using var channel = await connection.CreateChannelAsync();
             try
@@ -132,6 +133,7 @@ internal sealed class RabbitServer : IAsyncDisposable
                 // There is none yet.
             }
         }
+        throw new TimeoutException($"The queue {queue} does not hold {count} messages after {s_patience.TotalSeconds} s.");
     }
 
     /// <summary>Deletes a queue and what is in it, and makes a quorum queue of that name at once if asked to.</summary>
@@ -161,7 +163,7 @@ internal sealed class RabbitServer : IAsyncDisposable
     {
         await using var connection = await new ConnectionFactory { Uri = new Uri(Url) }.CreateConnectionAsync();
         await using var channel = await connection.CreateChannelAsync(new CreateChannelOptions(publisherConfirmationsEnabled: true, publisherConfirmationTrackingEnabled: true));
-        while (true)
+        for (var began = Stopwatch.GetTimestamp(); Stopwatch.GetElapsedTime(began) < s_patience;)
         {
             try
             {
@@ -173,6 +175,7 @@ internal sealed class RabbitServer : IAsyncDisposable
                 // There is none yet.
             }
         }
+        throw new TimeoutException($"There is no queue {queue} after {s_patience.TotalSeconds} s.");
     }
 
     public async ValueTask DisposeAsync()

@@ -25,7 +25,7 @@ public class RedisBarrierTests : BarrierContract
 
 public sealed class RedisClusterBarrierTests : RedisBarrierTests
 {
-    private protected override async Task<string> ServersAsync() => (await RedisServer.ClusterAsync()).Address;
+    private protected override async Task<string> ServersAsync() => (await RedisCluster.SharedAsync()).Address;
 }
 
 /// <summary>A participant of two processes, and one whose data lies in the barrier's Redis.</summary>

@@ -37,9 +37,6 @@ internal sealed class RedisServer : IAsyncDisposable
         }
     }
 
-    /// <summary>Three masters that share the slots; the address of one of them.</summary>
-    public static Task<RedisCluster> ClusterAsync() => Servers.ShareAsync("redis-cluster", RedisCluster.StartAsync);
-
     /// <summary>Starts it on the data that it left.</summary>
     public Task BeginAsync() => BeginAsync("Ready to accept connections");
 
@@ -91,31 +88,5 @@ internal sealed class RedisServer : IAsyncDisposable
     {
         await KillAsync();
         Directory.Delete(_directory, recursive: true);
-    }
-}
-
-/// <summary>A Redis Cluster of three masters.</summary>
-internal sealed class RedisCluster : IAsyncDisposable
-{
-    private readonly List<RedisServer> _masters = [];
-
-    public string Address => string.Join(',', _masters.Select(static master => master.Address));
-
-    public IReadOnlyList<RedisServer> Masters => _masters;
-
-    public static async Task<RedisCluster> StartAsync()
-    {
-        var cluster = new RedisCluster();
-        for (var i = 0; i < 3; i++)
-            cluster._masters.Add(await RedisServer.StartAsync("--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf", "--cluster-node-timeout", "2000", "--cluster-port", $"{Servers.FreePorts(1)[0]}"));
-        RedisServer.Cli(cluster._masters[0].Port, ["--cluster", "create", .. cluster._masters.Select(static master => master.Address), "--cluster-yes"]);
-        foreach (var master in cluster._masters)
-            while (!master.Cli("cluster", "info").Contains("cluster_state:ok", StringComparison.Ordinal)) await Task.Yield();
-        return cluster;
-    }
-
-    public async ValueTask DisposeAsync()
-    {
-        foreach (var master in _masters) await master.DisposeAsync();
     }
 }

@@ -17,5 +17,5 @@ public class RedisServerTests
 
     [Fact]
     public async Task A_cluster_has_three_masters_that_share_the_slots() =>
-        (await RedisServer.ClusterAsync()).Masters[0].Cli("cluster", "nodes").Split('\n').Count(static line => line.Contains("master", StringComparison.Ordinal)).ShouldBe(3);
+        (await RedisCluster.SharedAsync()).Masters[0].Cli("cluster", "nodes").Split('\n').Count(static line => line.Contains("master", StringComparison.Ordinal)).ShouldBe(3);
 }

@@ -163,5 +163,5 @@ public class RedisStoreTests : StoreContract
 /// <summary>The same on a cluster of three masters.</summary>
 public sealed class RedisClusterStoreTests : RedisStoreTests
 {
-    private protected override async Task<string> ServersAsync() => (await RedisServer.ClusterAsync()).Address;
+    private protected override async Task<string> ServersAsync() => (await RedisCluster.SharedAsync()).Address;
 }
