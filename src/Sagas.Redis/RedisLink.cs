@@ -219,7 +219,7 @@ internal sealed class RedisLink : IAsyncDisposable
                 _trouble = await ProbeAsync(Connection).ConfigureAwait(false);
                 if (_trouble is null) Log.Up(_log);
             }
-            if (turn % CheckEvery == 0 && _trouble is null) await CheckAsync(starting: false).ConfigureAwait(false);
+            if (turn % CheckEvery == 0 && _trouble is null && _replacing.IsCompleted) await CheckAsync(starting: false).ConfigureAwait(false);
             _isWell = _trouble is null && (_heard.IsEmpty || await HearsAsync(Connection).ConfigureAwait(false));
             if (_isWell) wellAt = TimeProvider.System.GetTimestamp();
             else if (_replacing.IsCompleted && TimeProvider.System.GetElapsedTime(wellAt) > ReplaceAfter) _replacing = ReplaceAsync();
@@ -311,7 +311,7 @@ internal static partial class Log
     [LoggerMessage(2, LogLevel.Information, "The connection to Redis {Server} is back.")]
     public static partial void ConnectionRestored(ILogger log, string server);
 
-    [LoggerMessage(7, LogLevel.Warning, "The Redis client did not get over the loss of its connection. Another took its place.")]
+    [LoggerMessage(7, LogLevel.Warning, "The connection to Redis did not come back by itself; a new one has taken its place.")]
     public static partial void Replaced(ILogger log);
 
     [LoggerMessage(3, LogLevel.Error, "Redis cannot be used: {Trouble} Nothing is acknowledged meanwhile; it goes on by itself.")]

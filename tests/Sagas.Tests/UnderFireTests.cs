@@ -9,6 +9,7 @@ namespace Sagas.Tests;
 /// Two engine nodes, three participants, Redis and RabbitMQ as processes of their own that are killed, stopped and cut off, while money is transferred. SAGAS_FIRE_SECONDS
 /// and SAGAS_SEED set the run.
 /// </summary>
+[Collection(nameof(Alone))]
 public sealed class UnderFireTests(ITestOutputHelper output)
 {
     [Fact]
@@ -20,3 +21,7 @@ public sealed class UnderFireTests(ITestOutputHelper output)
         (await Referee.RunAsync(TimeSpan.FromSeconds(time), seed, keep: false, output.WriteLine, TestContext.Current.CancellationToken)).ShouldBeTrue("the lines that begin with WRONG say why");
     }
 }
+
+/// <summary>What has to be done within seconds by many processes is not asked of a machine that proves theorems beside it: after all others, with nobody beside it.</summary>
+[CollectionDefinition(nameof(Alone), DisableParallelization = true)]
+public sealed class Alone;

@@ -127,7 +127,7 @@ public sealed class RedisFaultTests : IAsyncDisposable
         var start = await store.MustCommitAsync(TestSagas.Start("a"));
         Forget(store, which, state);
         if (which == "interactive") await Should.ThrowAsync<StoreUnavailableException>(async () => await store.CommitAsync(start.Next()));
-        await Eventually.TrueAsync(() => log.Contains("Another took its place"));
+        await Eventually.TrueAsync(() => log.Contains("has taken its place"));
         await Eventually.TrueAsync(() => store.Health.Level == StoreLevel.Good);
         await store.MustCommitAsync(start.Next());
         var before = listener.Times;
