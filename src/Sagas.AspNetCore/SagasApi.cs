@@ -3,7 +3,6 @@ using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
 using Microsoft.Extensions.DependencyInjection;
-using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using Sagas.Runtime;
 
@@ -35,7 +34,7 @@ public static partial class SagasApi
         foreach (var (path, answer) in Swagger.Files)
             all.MapMethods(path, ["GET", "HEAD"], Guard(answer)).WithDisplayName($"GET {path}");
         var metrics = new MetricsText();
-        endpoints.ServiceProvider.GetService<IHostApplicationLifetime>()?.ApplicationStopped.Register(metrics.Dispose);
+        endpoints.ServiceProvider.GetRequiredService<HostDisposables>().Add(metrics);
         all.MapMethods("/metrics", ["GET", "HEAD"], Guard(metrics.AnswerAsync)).WithDisplayName("GET /metrics");
         DashboardFiles.Map(all, Guard);
         return all;

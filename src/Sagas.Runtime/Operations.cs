@@ -91,6 +91,13 @@ internal sealed class Operations : IAsyncDisposable
         }
     }
 
+    /// <summary>Asks for no more; does not wait for what is asked.</summary>
+    public void Stop()
+    {
+        _look.Dispose();
+        _stop.Cancel();
+    }
+
     public async ValueTask DisposeAsync()
     {
         await _look.DisposeAsync().ConfigureAwait(false);

@@ -10,7 +10,7 @@ using Sagas.Journal;
 namespace Sagas.Runtime;
 
 /// <summary>The engine's public face. Registered by <c>AddSagas</c>; starts and stops with the host.</summary>
-public sealed class SagaEngine : IHostedLifecycleService
+public sealed class SagaEngine : IHostedLifecycleService, IDisposable
 {
     private readonly EngineParts _parts;
     private readonly Processor[] _workers;
@@ -405,6 +405,19 @@ public sealed class SagaEngine : IHostedLifecycleService
 
     /// <summary>Meters are the program's: one of an engine that is dropped without being stopped would hold all of it for ever.</summary>
     internal void CloseGauges() => _gauges?.Dispose();
+
+    /// <summary>The end of a host that was not stopped before, or was: nothing goes on behind its back. What is unfinished goes on when a node opens the store again, as after a crash.</summary>
+    public void Dispose()
+    {
+        _open = false;
+        _sampling?.Dispose();
+        CloseGauges();
+        _parts.Pump.Dispose();
+        foreach (var worker in _workers) worker.Complete();
+        _nodes?.Stop();
+        _operations.Stop();
+        Feed.Stop();
+    }
 
     /// <summary>Takes nothing new, finishes what waits, and stops. What is unfinished goes on when a node opens the store again.</summary>
     public async Task StoppingAsync(CancellationToken cancellationToken)

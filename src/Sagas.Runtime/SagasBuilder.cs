@@ -71,6 +71,7 @@ public static class SagasServices
             .Validate(static options => options.Http.PerHost is >= 1 and <= 65536, "Sagas:Http:PerHost must lie between 1 and 65536.")     // annotations do not reach that deep
             .ValidateOnStart();
         services.TryAddSingleton(TimeProvider.System);
+        services.TryAddSingleton<HostDisposables>();
         services.TryAddSingleton(static s =>
         {
             var options = s.GetRequiredService<IOptions<SagasOptions>>().Value;

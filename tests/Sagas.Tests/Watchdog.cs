@@ -42,9 +42,10 @@ internal static class Watchdog
     [ModuleInitializer]
     internal static void Watch() => new Thread(static () =>
     {
+        using var never = new ManualResetEvent(false);
         while (!Debugger.IsAttached)
         {
-            Thread.Sleep(TimeSpan.FromSeconds(5));
+            never.WaitOne(TimeSpan.FromSeconds(5));
             var late = s_running.Values.Where(static test => Stopwatch.GetElapsedTime(test.Since) > s_limit).ToArray();
             // What is set up for tests hangs before any of them begins.
             if (late.Length == 0 && Stopwatch.GetElapsedTime(s_lastNews) < s_limit) continue;

@@ -11,6 +11,25 @@ namespace Sagas.Tests.AspNetCore;
 public sealed partial class MetricsTests
 {
     [Fact]
+    public async Task A_host_that_is_disposed_without_being_stopped_leaves_no_engine_and_no_listener_behind()
+    {
+        var engine = await StartAndDisposeAsync();
+        await Eventually.TrueAsync(() =>
+        {
+            GC.Collect();
+            return !engine.IsAlive;
+        });
+
+        [MethodImpl(MethodImplOptions.NoInlining)]
+        static async Task<WeakReference> StartAndDisposeAsync()
+        {
+            await using var api = await ApiHost.StartAsync();
+            (await api.Get("/metrics")).Text.ShouldContain("sagas_in_flight");
+            return new WeakReference(api.Engine);
+        }
+    }
+
+    [Fact]
     public async Task Metrics_come_as_Prometheus_reads_them()
     {
         await using var api = await ApiHost.StartAsync(command => command.Step == "room" ? ScriptedTransport.Reply(command, Outcome.Refused, "full") : ScriptedTransport.Ok(command));

@@ -1,5 +1,4 @@
 using Sagas.Runtime;
-using Sagas.Tests.Redis;
 using Shouldly;
 using Xunit;
 
