@@ -19,12 +19,13 @@ internal sealed class MetricsText : IDisposable
     private readonly Lock _lock = new();
     private readonly List<Metric> _metrics = [];
     private readonly MeterListener _listener = new();
+    private volatile SagaEngine? _engine;   // once it is known
 
     public MetricsText()
     {
         _listener.InstrumentPublished = (instrument, listener) =>
         {
-            if (instrument.Meter.Name != "Sagas") return;
+            if (instrument.Meter.Name != "Sagas" || IsForeign(instrument)) return;
             var metric = new Metric(instrument);
             lock (_lock) _metrics.Add(metric);
             listener.EnableMeasurementEvents(instrument, metric);
@@ -49,16 +50,31 @@ internal sealed class MetricsText : IDisposable
     public string Write(SagaEngine engine)
     {
         Metric[] ours;
-        lock (_lock) ours = [.. _metrics.Where(metric => metric.Scope is null || ReferenceEquals(metric.Scope, engine)).OrderBy(metric => metric.Name, StringComparer.Ordinal)];
+        if (_engine is null)
+        {
+            _engine = engine;
+            lock (_lock) ours = [.. _metrics];
+            foreach (var metric in ours.Where(metric => IsForeign(metric.Instrument))) _listener.DisableMeasurementEvents(metric.Instrument);
+        }
+        lock (_lock) ours = [.. _metrics.Where(metric => !IsForeign(metric.Instrument)).OrderBy(metric => metric.Name, StringComparer.Ordinal)];
         foreach (var metric in ours.Where(metric => metric.IsObserved))
             lock (metric.Series) metric.Series.Clear();
-        _listener.RecordObservableInstruments();
+        try
+        {
+            _listener.RecordObservableInstruments();
+        }
+        catch (AggregateException)
+        {
+            // A gauge that cannot be read now has no value; all others have been read.
+        }
         var text = new StringBuilder();
         foreach (var metric in ours) metric.Write(text);
         return text.ToString();
     }
 
     public void Dispose() => _listener.Dispose();
+
+    private bool IsForeign(Instrument instrument) => _engine is { } engine && instrument.Meter.Scope is { } scope && !ReferenceEquals(scope, engine);
 
     private void Take(Metric metric, double value, ReadOnlySpan<KeyValuePair<string, object?>> tags)
     {
@@ -92,18 +108,16 @@ internal sealed class MetricsText : IDisposable
         public Metric(Instrument instrument)
         {
             var type = instrument.GetType().GetGenericTypeDefinition();
+            Instrument = instrument;
             Kind = type == typeof(Histogram<>) ? "histogram" : type == typeof(Counter<>) || type == typeof(ObservableCounter<>) ? "counter" : "gauge";
             IsObserved = instrument.IsObservable;
-            Scope = instrument.Meter.Scope;
             var unit = instrument.Unit switch { "s" => "_seconds", "ms" => "_milliseconds", "By" => "_bytes", _ => "" };
             Name = instrument.Name.Replace('.', '_').Replace('-', '_') + unit + (Kind == "counter" ? "_total" : "");
             Help = instrument.Description ?? "";
             Bounds = Kind != "histogram" ? null : (instrument as Instrument<double>)?.Advice?.HistogramBucketBoundaries?.ToArray() ?? Seconds;
         }
 
-        /// <summary>Whose it is; null: everybody's.</summary>
-        public object? Scope { get; }
-
+        public Instrument Instrument { get; }
         public string Name { get; }
         public string Kind { get; }
         public string Help { get; }

@@ -58,7 +58,9 @@ public sealed partial class MetricsTests
     public async Task Every_metric_that_the_Grafana_dashboard_asks_for_is_there()
     {
         await using var api = await ApiHost.StartAsync();
-        var known = TypePattern().Matches((await api.Get("/metrics")).Text).Select(match => match.Groups[1].Value).ToHashSet();
+        var metrics = await api.Get("/metrics");
+        metrics.Status.ShouldBe(200, metrics.Text);
+        var known = TypePattern().Matches(metrics.Text).Select(match => match.Groups[1].Value).ToHashSet();
         // Only where there is a journal, where participants run, and where RabbitMQ is the bus.
         known.UnionWith(["sagas_journal_size_bytes", "sagas_participant_duration_seconds", "sagas_dead_letters_total"]);
         using var dashboard = JsonDocument.Parse(await File.ReadAllTextAsync(Path.Combine(Root(), "dashboards", "grafana", "sagas.json")));

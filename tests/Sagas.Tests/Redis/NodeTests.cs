@@ -422,18 +422,20 @@ public sealed class NodeTests : IAsyncDisposable
             node.Time.Advance(TimeSpan.FromMilliseconds(150));
             await node.StartAsync(saga + "-written");
         }
+        // An answer that takes more than half a second, on a busy machine, is left out.
         foreach (var node in new[] { a, b })
-        {
-            await Eventually.TrueAsync(async () => (await node.Engine.FailuresAsync()).Groups.Length == 2);
-            (await node.Engine.CountInFlightAsync()).ByStatus[SagaStatus.Running].ShouldBe(6);
-            var (longest, counts) = await node.Engine.WaitingAsync(new SagaFilter(Definition: "pair"), WaitKind.Retry, 10, TimeSpan.FromHours(1));
-            longest.Select(static one => (one.Saga.Id.Value, one.Saga.Steps[one.Step].Error!.Code)).ShouldBe([("p1", "no"), ("p2", "no")], ignoreOrder: true);
-            counts[WaitKind.Retry].ShouldBe(2);
-            (await node.Engine.WaitingAsync(new SagaFilter(Step: "room"), WaitKind.Retry, 10, TimeSpan.Zero)).Longest.ShouldHaveSingleItem().Saga.Id.Value.ShouldBe("p2");
-            (await node.Engine.StatsAsync()).StartedPerSecond.ShouldBe(6);
-            (await node.Engine.StatsAsync(["pair"]))[0].FailedPerSecond.ShouldBe(2);
-            (await node.Engine.StatsSeriesAsync(15)).Points.Sum(static point => point.Started).ShouldBe(6);
-        }
+            await Eventually.HoldsAsync(async () =>
+            {
+                (await node.Engine.FailuresAsync()).Groups.Length.ShouldBe(2);
+                (await node.Engine.CountInFlightAsync()).ByStatus[SagaStatus.Running].ShouldBe(6);
+                var (longest, counts) = await node.Engine.WaitingAsync(new SagaFilter(Definition: "pair"), WaitKind.Retry, 10, TimeSpan.FromHours(1));
+                longest.Select(static one => (one.Saga.Id.Value, one.Saga.Steps[one.Step].Error!.Code)).ShouldBe([("p1", "no"), ("p2", "no")], ignoreOrder: true);
+                counts[WaitKind.Retry].ShouldBe(2);
+                (await node.Engine.WaitingAsync(new SagaFilter(Step: "room"), WaitKind.Retry, 10, TimeSpan.Zero)).Longest.ShouldHaveSingleItem().Saga.Id.Value.ShouldBe("p2");
+                (await node.Engine.StatsAsync()).StartedPerSecond.ShouldBe(6);
+                (await node.Engine.StatsAsync(["pair"]))[0].FailedPerSecond.ShouldBe(2);
+                (await node.Engine.StatsSeriesAsync(15)).Points.Sum(static point => point.Started).ShouldBe(6);
+            });
     }
 
     [Fact]
