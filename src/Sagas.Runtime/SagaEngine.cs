@@ -409,11 +409,7 @@ public sealed class SagaEngine : IHostedLifecycleService, IDisposable
     /// <summary>The end of a host that was not stopped before, or was: nothing goes on behind its back. What is unfinished goes on when a node opens the store again, as after a crash.</summary>
     public void Dispose()
     {
-        _open = false;
-        _sampling?.Dispose();
-        CloseGauges();
-        _parts.Pump.Dispose();
-        foreach (var worker in _workers) worker.Complete();
+        Close();
         _nodes?.Stop();
         _operations.Stop();
         Feed.Stop();
@@ -424,17 +420,23 @@ public sealed class SagaEngine : IHostedLifecycleService, IDisposable
     {
         // What an operation has asked is answered while the workers still run.
         await Task.WhenAny(_operations.DisposeAsync().AsTask(), Task.Delay(_parts.Options.DrainTimeout, _parts.Time, cancellationToken)).ConfigureAwait(false);
-        _open = false;
-        _sampling?.Dispose();
-        CloseGauges();
-        _parts.Pump.Dispose();
-        foreach (var worker in _workers) worker.Complete();
+        Close();
         await Task.WhenAny(Task.WhenAll(_running), Task.Delay(_parts.Options.DrainTimeout, _parts.Time, cancellationToken)).ConfigureAwait(false);
         await _parts.Outbox.DrainAsync(_parts.Options.DrainTimeout).ConfigureAwait(false);
         // After the last commit: now others may go on.
         if (_nodes is not null) await _nodes.LeaveAsync().ConfigureAwait(false);
         Feed.Stop();
         _parts.Log.Stopped(_parts.Options.Node);
+    }
+
+    /// <summary>Takes nothing new; the workers end with what waits.</summary>
+    private void Close()
+    {
+        _open = false;
+        _sampling?.Dispose();
+        CloseGauges();
+        _parts.Pump.Dispose();
+        foreach (var worker in _workers) worker.Complete();
     }
 
     private static readonly TimeSpan SampleEvery = TimeSpan.FromSeconds(5);
