@@ -1,3 +1,4 @@
+using System.Diagnostics.Metrics;
 using System.Runtime.CompilerServices;
 using System.Text.Json;
 using System.Text.RegularExpressions;
@@ -68,6 +69,17 @@ public sealed partial class MetricsTests
             .SelectMany(target => MetricPattern().Matches(target.GetProperty("expr").GetString()!)).Select(match => SuffixPattern().Replace(match.Value, "")).Distinct().ToArray();
         asked.Length.ShouldBeGreaterThan(10);
         asked.Except(known).ShouldBeEmpty();
+    }
+
+    [Fact]
+    public async Task A_gauge_that_cannot_be_read_takes_no_other_metric_away()
+    {
+        await using var api = await ApiHost.StartAsync();
+        using var meter = new Meter("Sagas");
+        meter.CreateObservableGauge("sagas.broken", static long () => throw new InvalidOperationException("It cannot be read."));
+        var metrics = await api.Get("/metrics");
+        metrics.Status.ShouldBe(200, metrics.Text);
+        metrics.Text.ShouldContain("sagas_in_flight{status=\"Running\"} 0");
     }
 
     [Fact]
